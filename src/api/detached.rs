@@ -1,0 +1,166 @@
+//! Open spans that may move between threads.
+
+use std::{error::Error, fmt};
+
+use super::{
+    failure,
+    held::Held,
+    local,
+    run::{ContextGuard, Run, RunState},
+    scope::Open,
+    span::ActiveSpan,
+    write,
+};
+use crate::record::{
+    attributes::{AttributeBuffer, AttributeValue},
+    id::SpanId,
+    kinds::{SpanKind, Status},
+    layout::{flag, RecordKind},
+    names::Name,
+};
+
+/// An open span that is tied to no scope: it can be sent, stored, and ended on any thread.
+///
+/// A start record is written for it, so that it is visible while it runs.
+#[derive(Debug)]
+#[must_use = "a span lasts until it is dropped"]
+pub struct DetachedSpan {
+    run: Run,
+    open: Held<Open>,
+}
+
+impl DetachedSpan {
+    /// A span that has left its scope; `None` if there was none.
+    pub(super) fn new(run: Run, open: Option<Open>) -> Self {
+        Self {
+            run,
+            open: Held::new(open),
+        }
+    }
+
+    #[inline]
+    pub(super) fn disabled() -> Self {
+        Self {
+            run: Run::disabled(),
+            open: Held::NOTHING,
+        }
+    }
+
+    /// The span's id; `None` when nothing is recorded.
+    #[inline]
+    pub fn id(&self) -> Option<SpanId> {
+        SpanId::new(self.open.get()?.id)
+    }
+
+    /// The run it belongs to.
+    #[inline]
+    pub fn run(&self) -> &Run {
+        &self.run
+    }
+
+    /// Sets an attribute.
+    pub fn set<'n>(&mut self, key: impl Into<Name<'n>>, value: impl AttributeValue) {
+        if let (Some(open), Some(state)) = (self.open.get_mut(), self.run.state()) {
+            open.attributes_mut(state).push(key, value);
+        }
+    }
+
+    /// Begins a child of this span in a scope of this thread.
+    pub fn child<'n>(&self, name: impl Into<Name<'n>>) -> ActiveSpan<'_> {
+        self.run.child_of(self.id(), name, SpanKind::Internal)
+    }
+
+    /// Makes spans that begin on this thread its children until the guard is dropped.
+    #[inline]
+    pub fn enter(&self) -> ContextGuard<'_> {
+        self.run.enter(self.id())
+    }
+
+    /// Ends the span: it succeeded.
+    #[inline]
+    pub fn ok(mut self) {
+        self.finish(Some(Status::Ok));
+    }
+
+    /// Ends the span: it failed. Type, message and causes of the error are kept.
+    pub fn fail<E: Error + 'static>(self, error: &E) {
+        self.failed(|buffer| failure::write_typed(buffer, error));
+    }
+
+    /// Ends the span as `status`.
+    #[inline]
+    pub fn end(mut self, status: Status) {
+        self.finish(Some(status));
+    }
+
+    /// Ends the span as `result` went.
+    pub fn end_with<T, E: fmt::Display + 'static>(mut self, result: &Result<T, E>) {
+        match result {
+            Ok(_) => self.finish(Some(Status::Ok)),
+            Err(error) => self.failed(|buffer| failure::write_any(buffer, error)),
+        }
+    }
+
+    #[inline]
+    fn failed(mut self, describe: impl FnOnce(&mut AttributeBuffer)) {
+        if let (Some(open), Some(state)) = (self.open.get_mut(), self.run.state()) {
+            open.failed(state, describe);
+        }
+        self.finish(None);
+    }
+
+    /// Notes that a future was suspended inside.
+    #[inline]
+    pub(super) fn mark_suspended(&mut self) {
+        if let Some(open) = self.open.get_mut() {
+            open.flags |= flag::SUSPENDED;
+        }
+    }
+
+    #[inline]
+    fn finish(&mut self, verdict: Option<Status>) {
+        if let (Some(open), Some(state)) = (self.open.take(), self.run.state()) {
+            open.finish(state, verdict);
+        }
+    }
+}
+
+impl Open {
+    /// Marks it as failed; `write` says why.
+    #[cold]
+    fn failed(&mut self, state: &RunState, write: impl FnOnce(&mut AttributeBuffer)) {
+        self.verdict = Some(Status::Error);
+        if state.engine.switches.errors {
+            self.flags |= flag::ERROR;
+            write(self.attributes_mut(state));
+        }
+    }
+
+    /// Writes it, tied to no thread.
+    fn finish(mut self, state: &RunState, verdict: Option<Status>) {
+        self.verdict = verdict.or(self.verdict);
+        let attributes = self.attributes.take();
+        let engine = &state.engine;
+        if !engine.gate.is_open() {
+            return engine.lose_closed(RecordKind::Span);
+        }
+        local::with(engine, RecordKind::Span, |local| {
+            let end = self.end(state.trace, engine.tick());
+            write::span(local, end, attributes);
+        });
+    }
+
+    /// The buffer, taken from the thread's pool on first use.
+    #[inline(always)]
+    fn attributes_mut(&mut self, state: &RunState) -> &mut AttributeBuffer {
+        self.attributes
+            .get_or_insert_with(|| local::buffer(&state.engine))
+    }
+}
+
+impl Drop for DetachedSpan {
+    #[inline]
+    fn drop(&mut self) {
+        self.finish(None);
+    }
+}

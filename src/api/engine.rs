@@ -1,0 +1,102 @@
+//! What the recording side of one open log shares between its handles, its threads and its flusher.
+
+use std::sync::atomic::{AtomicU64, Ordering};
+
+use crate::{
+    clock::Clock,
+    record::{id::InstanceId, kinds::LossCause, layout::RecordKind},
+    ring::{Gate, Registry},
+};
+
+/// What is recorded at all, from the configuration.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Switches {
+    /// Traces and spans.
+    pub(crate) traces: bool,
+    /// Events, recorded and derived.
+    pub(crate) events: bool,
+    /// Metrics, recorded and derived.
+    pub(crate) metrics: bool,
+    /// Details of errors.
+    pub(crate) errors: bool,
+}
+
+/// The recording side of one open log.
+pub(crate) struct Engine {
+    /// Distinguishes engines of this process; never reused.
+    pub(crate) serial: u64,
+    /// Distinguishes opens of logs everywhere.
+    pub(crate) instance: InstanceId,
+    /// Whether recording is on: 0 after shutdown and in a forked child.
+    pub(crate) gate: Gate,
+    /// The rings.
+    pub(crate) rings: Registry,
+    /// What is recorded.
+    pub(crate) switches: Switches,
+    /// Records lost in this process if it is a forked child: its rings are the parent's.
+    lost_in_child: AtomicU64,
+    clock: &'static Clock,
+}
+
+impl Engine {
+    pub(crate) fn new(rings: Registry, switches: Switches) -> Self {
+        static SERIAL: AtomicU64 = AtomicU64::new(1);
+        Self {
+            // Relaxed: only uniqueness counts.
+            serial: SERIAL.fetch_add(1, Ordering::Relaxed),
+            instance: rings.instance(),
+            gate: rings.gate().clone(),
+            rings,
+            switches,
+            lost_in_child: AtomicU64::new(0),
+            clock: Clock::get(),
+        }
+    }
+
+    /// The counter now.
+    #[inline(always)]
+    pub(crate) fn tick(&self) -> u64 {
+        self.clock.tick()
+    }
+
+    /// Why recording is off.
+    #[cold]
+    pub(crate) fn why_closed(&self) -> LossCause {
+        if self.gate.is_home() {
+            LossCause::Shutdown
+        } else {
+            LossCause::Fork
+        }
+    }
+
+    /// Counts a record that was lost outside of any ring.
+    #[cold]
+    pub(crate) fn lose(&self, cause: LossCause, kind: RecordKind) {
+        if cause == LossCause::Fork {
+            // Relaxed: a counter, for display.
+            self.lost_in_child.fetch_add(1, Ordering::Relaxed);
+        } else {
+            self.rings.lose(cause, kind);
+        }
+    }
+
+    /// Counts a record that was lost because recording is off.
+    #[cold]
+    pub(crate) fn lose_closed(&self, kind: RecordKind) {
+        self.lose(self.why_closed(), kind);
+    }
+
+    /// Records lost because this process is a forked child.
+    pub(crate) fn lost_in_child(&self) -> u64 {
+        // Relaxed: see `lose`.
+        self.lost_in_child.load(Ordering::Relaxed)
+    }
+}
+
+impl std::fmt::Debug for Engine {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("Engine")
+            .field("instance", &self.instance)
+            .finish_non_exhaustive()
+    }
+}

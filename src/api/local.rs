@@ -1,0 +1,242 @@
+//! What one thread keeps for each engine it records into: its ring, its ids, its open span.
+//!
+//! Always true:
+//! - user code never runs while the thread's state is borrowed, so that recording from inside
+//!   another recording finds it free (a signal handler that interrupts us does not, and is counted)
+//! - the current span is what new spans of the same trace take as parent
+
+use std::{cell::RefCell, sync::Arc};
+
+use super::{
+    engine::Engine,
+    run::{RunState, POOLED_RUNS},
+    scope::Scoped,
+};
+use crate::{
+    record::{
+        attributes::AttributeBuffer,
+        id::{random_u128, TraceId},
+        kinds::LossCause,
+        layout::RecordKind,
+    },
+    ring::Producer,
+};
+
+/// Attribute buffers that a thread keeps for its next spans.
+const POOLED_BUFFERS: usize = 32;
+/// Open spans that a thread has room for before its list grows.
+const SCOPES: usize = 64;
+/// Words that a fresh attribute buffer holds.
+const BUFFER_WORDS: usize = 64;
+/// Buffers that grew beyond this many words are given back to the allocator.
+const MAX_POOLED_WORDS: usize = 8192;
+
+/// The innermost open span of a thread.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) struct Current {
+    /// Low half of its trace's id; 0 if no span is open.
+    pub(crate) trace: u64,
+    /// The span.
+    pub(crate) span: u64,
+}
+
+impl Current {
+    pub(crate) const NONE: Self = Self { trace: 0, span: 0 };
+}
+
+/// State of one thread for one engine.
+pub(crate) struct Local {
+    serial: u64,
+    pub(crate) current: Current,
+    next_span: u64,
+    seed: u64,
+    pub(crate) producer: Producer,
+    /// Spans that are open in scopes of this thread, innermost last.
+    pub(super) scopes: Vec<Scoped>,
+    // Boxed: they move between the pool and the guards of open spans, a pointer each time.
+    #[allow(clippy::vec_box)]
+    buffers: Vec<Box<AttributeBuffer>>,
+    pub(super) runs: Vec<Arc<RunState>>,
+    engine: Arc<Engine>,
+}
+
+impl Local {
+    /// A span id: unique in the process, since each thread counts from a random 64-bit start.
+    #[inline(always)]
+    pub(crate) fn span_id(&mut self) -> u64 {
+        self.next_span = self.next_span.wrapping_add(1);
+        if self.next_span == 0 {
+            self.next_span = 1;
+        }
+        self.next_span
+    }
+
+    /// A trace id: 128 bits of SplitMix64, seeded by the operating system for each thread.
+    #[inline]
+    pub(crate) fn trace_id(&mut self) -> TraceId {
+        let high = self.random();
+        let low = self.random();
+        TraceId::from_u128((u128::from(high) << 64 | u128::from(low)).max(1))
+    }
+
+    #[inline]
+    fn random(&mut self) -> u64 {
+        self.seed = self.seed.wrapping_add(0x9e37_79b9_7f4a_7c15);
+        let mut z = self.seed;
+        z = (z ^ (z >> 30)).wrapping_mul(0xbf58_476d_1ce4_e5b9);
+        z = (z ^ (z >> 27)).wrapping_mul(0x94d0_49bb_1331_11eb);
+        z ^ (z >> 31)
+    }
+
+    /// Where an open span of this thread is, looked for from the innermost.
+    #[inline(always)]
+    pub(super) fn scope_at(&self, id: u64) -> Option<usize> {
+        match self.scopes.last() {
+            Some(last) if last.open.id == id => Some(self.scopes.len() - 1),
+            _ => self.scopes.iter().rposition(|scoped| scoped.open.id == id),
+        }
+    }
+
+    /// An open span of this thread.
+    #[inline(always)]
+    pub(super) fn scoped(&mut self, id: u64) -> Option<&mut Scoped> {
+        let at = self.scope_at(id)?;
+        self.scopes.get_mut(at)
+    }
+
+    /// An empty buffer, from the pool.
+    #[inline]
+    pub(crate) fn buffer(&mut self) -> Box<AttributeBuffer> {
+        self.buffers.pop().unwrap_or_else(new_buffer)
+    }
+
+    /// Gives a buffer back.
+    #[inline]
+    pub(crate) fn recycle(&mut self, mut buffer: Box<AttributeBuffer>) {
+        if self.buffers.len() < POOLED_BUFFERS && buffer.capacity() <= MAX_POOLED_WORDS {
+            buffer.clear();
+            self.buffers.push(buffer);
+        }
+    }
+}
+
+/// A buffer that comes from no pool.
+#[cold]
+pub(crate) fn new_buffer() -> Box<AttributeBuffer> {
+    Box::new(AttributeBuffer::with_capacity(BUFFER_WORDS))
+}
+
+thread_local! {
+    static LOCALS: RefCell<Vec<Local>> = const { RefCell::new(Vec::new()) };
+}
+
+/// Runs `record` with this thread's state, which is made on the first call. When the thread has
+/// none or it is in use, the loss of one record of `kind` is counted and `None` returned.
+#[inline(always)]
+pub(crate) fn with<R>(
+    engine: &Arc<Engine>,
+    kind: RecordKind,
+    record: impl FnOnce(&mut Local) -> R,
+) -> Option<R> {
+    let outcome = LOCALS.try_with(|locals| {
+        let Ok(mut locals) = locals.try_borrow_mut() else {
+            engine.lose(LossCause::Reentrant, kind);
+            return None;
+        };
+        let found = locals
+            .first()
+            .is_some_and(|local| local.serial == engine.serial);
+        if !found && !find(&mut locals, engine, kind) {
+            return None;
+        }
+        // One call, so that it is inlined.
+        locals.first_mut().map(record)
+    });
+    match outcome {
+        Ok(result) => result,
+        Err(_) => {
+            engine.lose(LossCause::ThreadGone, kind);
+            None
+        }
+    }
+}
+
+/// An empty buffer, from this thread's pool if it has one. Nothing is lost if it has none, so
+/// nothing is counted either: the record that the buffer is for comes later.
+#[inline]
+pub(crate) fn buffer(engine: &Engine) -> Box<AttributeBuffer> {
+    existing(engine, Local::buffer).unwrap_or_else(new_buffer)
+}
+
+/// Gives a buffer back to this thread's pool.
+#[inline]
+pub(crate) fn recycle(engine: &Engine, buffer: Box<AttributeBuffer>) {
+    existing(engine, |local| local.recycle(buffer));
+}
+
+/// Does something with the state that this thread already has.
+#[inline]
+fn existing<R>(engine: &Engine, work: impl FnOnce(&mut Local) -> R) -> Option<R> {
+    let outcome = LOCALS.try_with(|locals| {
+        let mut locals = locals.try_borrow_mut().ok()?;
+        let local = locals
+            .iter_mut()
+            .find(|local| local.serial == engine.serial)?;
+        Some(work(local))
+    });
+    outcome.ok().flatten()
+}
+
+/// Finds or makes the state for `engine` and moves it to the front; counts a loss if it cannot.
+#[cold]
+#[inline(never)]
+fn find(locals: &mut Vec<Local>, engine: &Arc<Engine>, kind: RecordKind) -> bool {
+    if let Some(at) = locals
+        .iter()
+        .position(|local| local.serial == engine.serial)
+    {
+        locals.swap(0, at);
+        return true;
+    }
+    if !engine.gate.is_open() {
+        engine.lose_closed(kind);
+        return false;
+    }
+    locals.retain(|local| local.engine.gate.is_open());
+    let thread = std::thread::current();
+    let Some(producer) = engine
+        .rings
+        .lease(thread.name().unwrap_or_default(), os_thread_id())
+    else {
+        engine.lose(LossCause::NoRing, kind);
+        return false;
+    };
+    let random = random_u128();
+    let mut buffers = Vec::with_capacity(POOLED_BUFFERS);
+    buffers.extend((0..4).map(|_| new_buffer()));
+    let local = Local {
+        serial: engine.serial,
+        current: Current::NONE,
+        next_span: random as u64,
+        seed: (random >> 64) as u64,
+        producer,
+        scopes: Vec::with_capacity(SCOPES),
+        buffers,
+        runs: Vec::with_capacity(POOLED_RUNS),
+        engine: Arc::clone(engine),
+    };
+    locals.insert(0, local);
+    true
+}
+
+/// The number by which the operating system knows this thread.
+fn os_thread_id() -> u64 {
+    #[cfg(target_os = "linux")]
+    {
+        rustix::thread::gettid().as_raw_nonzero().get() as u64
+    }
+    #[cfg(not(target_os = "linux"))]
+    {
+        0
+    }
+}

@@ -1,0 +1,334 @@
+//! Spans that are open in the scope of a thread: how they begin, change and end.
+//!
+//! What such a span knows of itself is written and read here, in the thread's own list, and never
+//! moved; its guard is two words.
+
+use super::{
+    local::{self, Current, Local},
+    run::RunState,
+    write::{self, SpanEnd},
+};
+use crate::{
+    record::{
+        attributes::{AttributeBuffer, AttributeValue},
+        id::TraceId,
+        kinds::{SpanKind, Status},
+        layout::{RecordKind, KEY_NAME},
+        names::Name,
+    },
+    ring::OpenSpan,
+};
+
+/// Where a span gets its parent from.
+#[derive(Clone, Copy)]
+pub(super) enum Parent {
+    /// The innermost span of the same run that is open on this thread.
+    Scope,
+    /// This one; 0 is the trace itself.
+    Given(u64),
+}
+
+/// Slot of a span that is not in the open-span table.
+pub(super) const NO_SLOT: u16 = u16::MAX;
+
+/// What an open span knows of itself.
+#[derive(Debug)]
+pub(super) struct Open {
+    pub(super) id: u64,
+    pub(super) parent: u64,
+    pub(super) start: u64,
+    pub(super) name: u32,
+    pub(super) flags: u16,
+    pub(super) kind: SpanKind,
+    pub(super) verdict: Option<Status>,
+    pub(super) attributes: Option<Box<AttributeBuffer>>,
+}
+
+impl Open {
+    pub(super) fn end(&self, trace: TraceId, end: u64) -> SpanEnd {
+        SpanEnd {
+            trace,
+            name: self.name,
+            id: self.id,
+            parent: self.parent,
+            start: self.start,
+            end,
+            kind: self.kind,
+            status: self.verdict.unwrap_or_else(no_verdict),
+            flags: self.flags,
+        }
+    }
+
+    pub(super) fn table_entry(&self, trace: TraceId) -> OpenSpan {
+        OpenSpan {
+            start: self.start,
+            trace: trace.0,
+            span: self.id,
+            parent: self.parent,
+            name: self.name,
+            kind: self.kind as u8,
+            what: 0,
+            flags: self.flags,
+        }
+    }
+}
+
+/// Status of a span that nobody judged.
+#[cold]
+pub(super) fn no_verdict() -> Status {
+    if std::thread::panicking() {
+        Status::Error
+    } else {
+        Status::Cancelled
+    }
+}
+
+/// A span that is open in a scope of its thread.
+#[derive(Debug)]
+pub(super) struct Scoped {
+    pub(super) open: Open,
+    previous: Current,
+    slot: u16,
+}
+
+/// Begins a span in the scope of this thread; returns its id, 0 if it is not recorded.
+///
+/// Not inlined on purpose, like `finish`: call sites stay small.
+#[inline(never)]
+pub(super) fn begin(state: &RunState, name: Name<'_>, kind: SpanKind, parent: Parent) -> u64 {
+    let engine = &state.engine;
+    if !engine.gate.is_open() {
+        engine.lose_closed(RecordKind::Span);
+        return 0;
+    }
+    let begun = local::with(engine, RecordKind::Span, |local| {
+        let now = engine.tick();
+        push_scope(state, local, name, kind, parent, now)
+    });
+    match begun {
+        Some((id, true)) => id,
+        Some((id, false)) => {
+            show(state, id);
+            id
+        }
+        None => 0,
+    }
+}
+
+/// Writes a start record for a span that the open-span table has no room for, so that it is
+/// visible while it runs.
+#[cold]
+pub(super) fn show(state: &RunState, id: u64) {
+    local::with(&state.engine, RecordKind::SpanStart, |local| {
+        if let Some(scoped) = local.scoped(id) {
+            let start = scoped.open.end(state.trace, 0);
+            // Nothing but a spelled-out name yet.
+            let name = scoped.open.attributes.take();
+            write::span_start(local, start, name.as_deref());
+            if let Some(scoped) = local.scoped(id) {
+                scoped.open.attributes = name;
+            }
+        }
+    });
+}
+
+/// Opens a span that begins `now`; also says whether it is in the open-span table.
+#[inline(always)]
+pub(super) fn push_scope(
+    state: &RunState,
+    local: &mut Local,
+    name: Name<'_>,
+    kind: SpanKind,
+    parent: Parent,
+    now: u64,
+) -> (u64, bool) {
+    let previous = local.current;
+    let id = local.span_id();
+    let open = Open {
+        id,
+        parent: match parent {
+            Parent::Scope if previous.trace == state.low => previous.span,
+            Parent::Scope => 0,
+            Parent::Given(parent) => parent,
+        },
+        start: now,
+        name: name.id(),
+        flags: 0,
+        kind,
+        verdict: None,
+        attributes: name.inline_text().map(|text| spell_out(local, text)),
+    };
+    local.current = Current {
+        trace: state.low,
+        span: id,
+    };
+    let slot = local
+        .producer
+        .open(open.table_entry(state.trace))
+        .unwrap_or(NO_SLOT);
+    local.scopes.push(Scoped {
+        open,
+        previous,
+        slot,
+    });
+    (id, slot != NO_SLOT)
+}
+
+/// Ends the innermost span of this thread, which is `ended` and succeeded, and begins another in
+/// its place: one clock reading, and nothing of the scope is written twice.
+#[inline(always)]
+pub(super) fn replace_scope(
+    state: &RunState,
+    local: &mut Local,
+    ended: u64,
+    name: Name<'_>,
+    now: u64,
+) -> Option<(u64, bool)> {
+    let at = local.scopes.len().checked_sub(1)?;
+    if local.scopes[at].open.id != ended {
+        return None;
+    }
+    let id = local.span_id();
+    let spelled = name.inline_text().map(|text| spell_out(local, text));
+    let open = &mut local.scopes[at].open;
+    open.verdict = Some(Status::Ok);
+    let end = open.end(state.trace, now);
+    let attributes = std::mem::replace(&mut open.attributes, spelled);
+    open.id = id;
+    open.start = now;
+    open.name = name.id();
+    open.flags = 0;
+    open.kind = SpanKind::NodeExecution;
+    open.verdict = None;
+    let entry = open.table_entry(state.trace);
+    local.current = Current {
+        trace: state.low,
+        span: id,
+    };
+    write::span(local, end, attributes);
+    // Behind the span, as in `pop_scope`.
+    match local.scopes[at].slot {
+        NO_SLOT => local.scopes[at].slot = local.producer.open(entry).unwrap_or(NO_SLOT),
+        slot => local.producer.replace(slot, entry),
+    }
+    Some((id, local.scopes[at].slot != NO_SLOT))
+}
+
+/// Writes a span of this thread, once.
+#[inline(never)]
+pub(super) fn finish(state: &RunState, id: u64, verdict: Option<Status>) {
+    let engine = &state.engine;
+    if !engine.gate.is_open() {
+        return engine.lose_closed(RecordKind::Span);
+    }
+    local::with(engine, RecordKind::Span, |local| {
+        let now = engine.tick();
+        pop_scope(state, local, id, verdict, now);
+    });
+}
+
+/// A scope that is not the innermost one went away: what began inside it returns to what it would
+/// have returned to.
+#[cold]
+fn close_ranks(local: &mut Local, at: usize, gone: u64, previous: Current) {
+    for inner in &mut local.scopes[at..] {
+        if inner.previous.span == gone {
+            inner.previous = previous;
+        }
+    }
+}
+
+/// Ends a span `now`.
+#[inline(always)]
+pub(super) fn pop_scope(
+    state: &RunState,
+    local: &mut Local,
+    id: u64,
+    verdict: Option<Status>,
+    now: u64,
+) {
+    let Some(at) = local.scope_at(id) else { return };
+    let scoped = &mut local.scopes[at];
+    if verdict.is_some() {
+        scoped.open.verdict = verdict;
+    }
+    let end = scoped.open.end(state.trace, now);
+    let attributes = scoped.open.attributes.take();
+    let (previous, slot) = (scoped.previous, scoped.slot);
+    // Spans end in the order in which they nest, but for guards that are kept on purpose.
+    if at + 1 == local.scopes.len() {
+        local.scopes.truncate(at);
+    } else {
+        local.scopes.remove(at);
+        close_ranks(local, at, id, previous);
+    }
+    if local.current.span == id {
+        local.current = previous;
+    }
+    write::span(local, end, attributes);
+    // Behind the span: whoever looks in between sees it twice rather than not at all.
+    if slot != NO_SLOT {
+        local.producer.close(slot);
+    }
+}
+
+/// Takes a span out of the scope of this thread, and writes that it began.
+pub(super) fn leave(state: &RunState, id: u64) -> Option<Open> {
+    if !state.engine.gate.is_open() {
+        state.engine.lose_closed(RecordKind::Span);
+        return None;
+    }
+    let open = local::with(&state.engine, RecordKind::SpanStart, |local| {
+        let at = local.scope_at(id)?;
+        let Scoped {
+            open,
+            previous,
+            slot,
+        } = local.scopes.remove(at);
+        close_ranks(local, at, open.id, previous);
+        let start = open.end(state.trace, 0);
+        if local.current.span == open.id {
+            local.current = previous;
+        }
+        // One that is not in the table has a start record already; a second one would be a second
+        // span to a reader that sees no end of it.
+        if slot != NO_SLOT {
+            write::span_start(local, start, open.attributes.as_deref());
+            local.producer.close(slot);
+        }
+        Some(open)
+    });
+    open.flatten()
+}
+
+/// A buffer that begins with a name for which there is no id.
+#[cold]
+fn spell_out(local: &mut Local, text: &str) -> Box<AttributeBuffer> {
+    let mut buffer = local.buffer();
+    buffer.push_reserved(KEY_NAME, text);
+    buffer
+}
+
+/// Runs `change` on a span that is open on this thread.
+#[inline]
+pub(super) fn change(state: &RunState, id: u64, change: impl FnOnce(&mut Open)) {
+    local::with(&state.engine, RecordKind::Span, |local| {
+        if let Some(scoped) = local.scoped(id) {
+            change(&mut scoped.open);
+        }
+    });
+}
+
+/// Sets an attribute of a span that is open on this thread.
+#[inline]
+pub(super) fn set<V: AttributeValue>(state: &RunState, id: u64, key: Name<'_>, value: &V) {
+    local::with(&state.engine, RecordKind::Span, |local| {
+        let Some(at) = local.scope_at(id) else { return };
+        if local.scopes[at].open.attributes.is_none() {
+            local.scopes[at].open.attributes = Some(local.buffer());
+        }
+        if let Some(buffer) = &mut local.scopes[at].open.attributes {
+            buffer.push_named(key, value);
+        }
+    });
+}

@@ -1,0 +1,205 @@
+//! Open spans: the guard of a scope, and the one that may move between threads.
+
+use std::{error::Error, fmt, marker::PhantomData};
+
+use super::{
+    detached::DetachedSpan,
+    failure,
+    held::Held,
+    run::{Run, RunState},
+    scope::{self, Parent},
+};
+use crate::record::{
+    attributes::{AttributeBuffer, AttributeValue},
+    id::SpanId,
+    kinds::{SpanKind, Status},
+    names::Name,
+};
+
+/// An open span that belongs to a scope of this thread. Spans that begin inside it become its
+/// children.
+///
+/// Say how it went with [`ok`](Self::ok), [`fail`](Self::fail) or [`end`](Self::end); dropped
+/// without a verdict it is [`Status::Cancelled`], during a panic [`Status::Error`]. It stays on its
+/// thread; [`detach`](Self::detach) makes a span of it that can move.
+#[must_use = "a span lasts until it is dropped"]
+pub struct ActiveSpan<'r> {
+    // Two words, so that it travels in registers; the rest is kept by the thread.
+    state: Held<&'r RunState>,
+    id: u64,
+    // The scope belongs to this thread.
+    _thread: PhantomData<*const ()>,
+}
+
+impl<'r> ActiveSpan<'r> {
+    /// A span that records nothing.
+    #[inline]
+    pub(super) const fn disabled() -> Self {
+        Self {
+            state: Held::NOTHING,
+            id: 0,
+            _thread: PhantomData,
+        }
+    }
+
+    #[inline]
+    pub(super) fn begin(
+        state: &'r RunState,
+        name: Name<'_>,
+        kind: SpanKind,
+        parent: Parent,
+    ) -> Self {
+        match scope::begin(state, name, kind, parent) {
+            0 => Self::disabled(),
+            id => Self {
+                state: Held::new(Some(state)),
+                id,
+                _thread: PhantomData,
+            },
+        }
+    }
+
+    /// The span's id; `None` when nothing is recorded.
+    #[inline]
+    pub fn id(&self) -> Option<SpanId> {
+        SpanId::new(self.id)
+    }
+
+    /// Whether anything is recorded.
+    #[inline]
+    pub fn is_recording(&self) -> bool {
+        self.state.get().is_some()
+    }
+
+    /// Changes the kind.
+    #[inline]
+    pub fn with_kind(self, kind: SpanKind) -> Self {
+        if let Some(state) = self.state.get() {
+            scope::change(state, self.id, |open| open.kind = kind);
+        }
+        self
+    }
+
+    /// Sets an attribute.
+    #[inline]
+    pub fn with<'n>(mut self, key: impl Into<Name<'n>>, value: impl AttributeValue) -> Self {
+        self.set(key, value);
+        self
+    }
+
+    /// Sets an attribute. Set twice, the later value counts.
+    #[inline]
+    pub fn set<'n>(&mut self, key: impl Into<Name<'n>>, value: impl AttributeValue) {
+        if let Some(state) = self.state.get() {
+            scope::set(state, self.id, key.into(), &value);
+        }
+    }
+
+    /// Begins a child of this span.
+    #[inline]
+    pub fn child<'n>(&self, name: impl Into<Name<'n>>) -> ActiveSpan<'r> {
+        match self.state.get() {
+            Some(state) => Self::begin(
+                state,
+                name.into(),
+                SpanKind::Internal,
+                Parent::Given(self.id),
+            ),
+            None => Self::disabled(),
+        }
+    }
+
+    /// Says how it went without ending it.
+    #[inline]
+    pub fn set_status(&mut self, status: Status) {
+        if let Some(state) = self.state.get() {
+            scope::change(state, self.id, |open| open.verdict = Some(status));
+        }
+    }
+
+    /// Records what failed and marks the span as failed, without ending it.
+    ///
+    /// Where `RUST_BACKTRACE` is set, a backtrace is kept with it, as with every error here; its
+    /// symbols are looked up on this thread, which takes tens of milliseconds the first time.
+    /// `RUST_LIB_BACKTRACE=0` leaves it out.
+    pub fn record_error<E: Error + 'static>(&mut self, error: &E) {
+        self.failed(|buffer| failure::write_typed(buffer, error));
+    }
+
+    fn failed(&mut self, describe: impl FnOnce(&mut AttributeBuffer)) {
+        if let Some(state) = self.state.get() {
+            failure::mark(state, self.id, describe);
+        }
+    }
+
+    /// Ends the span: it succeeded.
+    #[inline]
+    pub fn ok(mut self) {
+        self.finish(Some(Status::Ok));
+    }
+
+    /// Ends the span: it failed. Type, message and causes of the error are kept.
+    pub fn fail<E: Error + 'static>(mut self, error: &E) {
+        self.record_error(error);
+    }
+
+    /// Ends the span: it failed, with an error whose type is not known here.
+    #[inline]
+    pub fn fail_dyn(mut self, error: &(dyn Error + 'static)) {
+        self.failed(|buffer| failure::write(buffer, error, None));
+    }
+
+    /// Ends the span: it failed, for a reason that is no [`Error`].
+    #[inline]
+    pub fn fail_with(mut self, error_type: &str, message: &str) {
+        self.failed(|buffer| failure::write_text(buffer, error_type, message));
+    }
+
+    /// Ends the span as `status`.
+    #[inline]
+    pub fn end(mut self, status: Status) {
+        self.finish(Some(status));
+    }
+
+    /// Ends the span as `result` went.
+    #[inline]
+    pub fn end_with<T, E: fmt::Display + 'static>(mut self, result: &Result<T, E>) {
+        match result {
+            Ok(_) => self.finish(Some(Status::Ok)),
+            Err(error) => self.failed(|buffer| failure::write_any(buffer, error)),
+        }
+    }
+
+    /// Leaves the scope: the span goes on, may move to other threads, and is no longer the parent
+    /// of what begins here.
+    #[inline]
+    pub fn detach(mut self, run: &Run) -> DetachedSpan {
+        let Some(state) = self.state.take() else {
+            return DetachedSpan::disabled();
+        };
+        DetachedSpan::new(run.clone(), scope::leave(state, self.id))
+    }
+
+    /// Writes the span, once.
+    #[inline]
+    fn finish(&mut self, verdict: Option<Status>) {
+        if let Some(state) = self.state.take() {
+            scope::finish(state, self.id, verdict);
+        }
+    }
+}
+
+impl Drop for ActiveSpan<'_> {
+    #[inline]
+    fn drop(&mut self) {
+        self.finish(None);
+    }
+}
+
+impl fmt::Debug for ActiveSpan<'_> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("ActiveSpan")
+            .field("id", &self.id())
+            .finish_non_exhaustive()
+    }
+}

@@ -1,0 +1,182 @@
+//! Nodes that follow one another on one thread: a single clock reading ends one and begins the
+//! next.
+
+use std::{error::Error, fmt, marker::PhantomData};
+
+use super::{
+    failure, local,
+    run::{Run, RunState},
+    scope::{self, Parent},
+};
+use crate::record::{
+    attributes::{AttributeBuffer, AttributeValue},
+    id::SpanId,
+    kinds::{SpanKind, Status},
+    layout::RecordKind,
+    names::Name,
+};
+
+/// The nodes of a sequential run, one after the other.
+///
+/// ```
+/// # use emberlog::{Config, Manager};
+/// # fn read() -> Result<String, std::io::Error> { Ok("a b".into()) }
+/// # fn parse(text: &str) -> Vec<&str> { text.split(' ').collect() }
+/// # let dir = tempfile::tempdir()?;
+/// # let manager = Manager::open(Config::new(dir.path()))?;
+/// let run = manager.start_trace("index_file");
+/// let mut steps = run.steps();
+/// let text = steps.run("read", read)?;
+/// steps.enter("parse");
+/// let words = parse(&text);
+/// steps.set("words", words.len());
+/// steps.enter("store");
+/// // ...
+/// steps.ok();
+/// run.ok();
+/// # Ok::<_, Box<dyn std::error::Error>>(())
+/// ```
+///
+/// Dropped without a verdict, the node that is open is [`Status::Cancelled`], during a panic
+/// [`Status::Error`].
+#[must_use = "the open node lasts until this is dropped"]
+pub struct Steps {
+    run: Run,
+    /// The open node; 0 if there is none.
+    id: u64,
+    parent: u64,
+    // The scope belongs to this thread.
+    _thread: PhantomData<*const ()>,
+}
+
+impl Steps {
+    #[inline]
+    pub(super) fn new(run: Run) -> Self {
+        let parent = run.state().map_or(0, current_span);
+        Self {
+            run,
+            id: 0,
+            parent,
+            _thread: PhantomData,
+        }
+    }
+
+    /// Ends the open node as succeeded, unless it has another verdict, and begins the next.
+    #[inline]
+    pub fn enter<'n>(&mut self, name: impl Into<Name<'n>>) {
+        if let Some(state) = self.run.state() {
+            self.id = step(state, self.id, self.parent, name.into());
+        }
+    }
+
+    /// Runs `work` as a node of its own; its `Err` becomes the node's error.
+    ///
+    /// # Errors
+    /// What `work` returns.
+    pub fn run<'n, T, E: fmt::Display + 'static>(
+        &mut self,
+        name: impl Into<Name<'n>>,
+        work: impl FnOnce() -> Result<T, E>,
+    ) -> Result<T, E> {
+        self.enter(name);
+        let result = work();
+        if let Err(error) = &result {
+            self.failed(|buffer| failure::write_any(buffer, error));
+        }
+        result
+    }
+
+    /// Id of the open node.
+    #[inline]
+    pub fn id(&self) -> Option<SpanId> {
+        SpanId::new(self.id)
+    }
+
+    /// Sets an attribute of the open node.
+    #[inline]
+    pub fn set<'n>(&mut self, key: impl Into<Name<'n>>, value: impl AttributeValue) {
+        if let (Some(state), true) = (self.run.state(), self.id != 0) {
+            scope::set(state, self.id, key.into(), &value);
+        }
+    }
+
+    /// Ends the open node: it failed. Type, message and causes of the error are kept.
+    pub fn fail<E: Error + 'static>(&mut self, error: &E) {
+        self.failed(|buffer| failure::write_typed(buffer, error));
+    }
+
+    fn failed(&mut self, describe: impl FnOnce(&mut AttributeBuffer)) {
+        if let (Some(state), true) = (self.run.state(), self.id != 0) {
+            failure::mark(state, self.id, describe);
+            self.leave(None);
+        }
+    }
+
+    /// Ends the open node: it succeeded.
+    #[inline]
+    pub fn ok(mut self) {
+        self.leave(Some(Status::Ok));
+    }
+
+    /// Ends the open node.
+    #[inline]
+    fn leave(&mut self, verdict: Option<Status>) {
+        let id = std::mem::take(&mut self.id);
+        if let (Some(state), true) = (self.run.state(), id != 0) {
+            scope::finish(state, id, verdict);
+        }
+    }
+}
+
+/// The innermost span of the run that is open on this thread; 0 if there is none.
+fn current_span(state: &RunState) -> u64 {
+    local::with(&state.engine, RecordKind::Span, |local| local.current)
+        .filter(|current| current.trace == state.low)
+        .map_or(0, |current| current.span)
+}
+
+/// Ends one node and begins the next with one clock reading; returns the id of the new one.
+#[inline(never)]
+fn step(state: &RunState, id: u64, parent: u64, name: Name<'_>) -> u64 {
+    let engine = &state.engine;
+    if !engine.gate.is_open() {
+        engine.lose_closed(RecordKind::Span);
+        return 0;
+    }
+    let begun = local::with(engine, RecordKind::Span, |local| {
+        let now = engine.tick();
+        if let Some(begun) = scope::replace_scope(state, local, id, name, now) {
+            return begun;
+        }
+        if id != 0 {
+            scope::pop_scope(state, local, id, Some(Status::Ok), now);
+        }
+        scope::push_scope(
+            state,
+            local,
+            name,
+            SpanKind::NodeExecution,
+            Parent::Given(parent),
+            now,
+        )
+    });
+    if let Some((id, false)) = begun {
+        scope::show(state, id);
+    }
+    begun.map_or(0, |(id, _)| id)
+}
+
+impl Drop for Steps {
+    #[inline]
+    fn drop(&mut self) {
+        self.leave(None);
+    }
+}
+
+impl fmt::Debug for Steps {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Steps")
+            .field("open", &self.id())
+            .finish_non_exhaustive()
+    }
+}

@@ -1,0 +1,5 @@
+//! Tests of what stays inside: bytes against `opentelemetry-proto`, options, state.
+
+mod bytes;
+mod options;
+mod series;

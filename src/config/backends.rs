@@ -1,0 +1,233 @@
+//! The backends of a configuration as plain data, and what the environment says of them.
+
+use super::{
+    kinds::{BackendKind, Given, Make},
+    settings::MEMORY,
+    spelling::Spelled,
+    Config,
+};
+use crate::{backend::BackendConfig, record::value::Value};
+
+/// What a file or the environment says about one backend.
+struct Wish {
+    kind: &'static BackendKind,
+    name: Option<String>,
+    /// Its parameters.
+    entries: Vec<(String, Value)>,
+    /// What it has instead of what holds for all backends.
+    tuning: Vec<(String, Value)>,
+}
+
+impl Wish {
+    fn of(kind: &str) -> Result<Self, String> {
+        Ok(Self {
+            kind: BackendKind::from_name(kind.trim())?,
+            name: None,
+            entries: Vec::new(),
+            tuning: Vec::new(),
+        })
+    }
+
+    fn read(value: &Value) -> Result<Self, String> {
+        let entries = match value {
+            Value::Str(kind) => return Self::of(kind),
+            Value::Map(entries) => entries,
+            _ => return Err(format!("backends: {} is no backend", value.to_json())),
+        };
+        let get = |key| entries.iter().find(|(k, _)| k == key).map(|(_, v)| v);
+        let kind = get("backend").and_then(Value::as_str);
+        let mut wish = Self::of(kind.ok_or("backends: each needs a `backend`, its kind")?)?;
+        for (key, value) in entries {
+            match (key.as_str(), value) {
+                ("backend", _) => {}
+                ("name", Value::Str(name)) => wish.name = Some(name.clone()),
+                ("backend_config", Value::Map(entries)) => wish.entries = entries.clone(),
+                _ => wish.tuning.push((key.clone(), value.clone())),
+            }
+        }
+        Ok(wish)
+    }
+
+    fn apply(self, config: &mut Config, problems: &mut Vec<String>) {
+        let mut given = Given::new(self.kind, &self.entries);
+        match self.kind.make {
+            Make::Sink(make) => {
+                let mut backend = make(&mut given);
+                if let Some(name) = self.name {
+                    backend = backend.named(name);
+                }
+                for (key, value) in &self.tuning {
+                    match tuned(backend.clone(), key, value) {
+                        Ok(tuned) => backend = tuned,
+                        Err(expected) => problems.push(format!(
+                            "backends.{key} must be {expected}, not {}",
+                            value.to_json()
+                        )),
+                    }
+                }
+                config.backends.push(backend);
+            }
+            Make::Missing(feature) => problems.push(format!(
+                "backend {} needs the feature {feature} of emberlog",
+                self.kind.name
+            )),
+            Make::Memory => given.read("max_bytes", config.in_memory.insert(MEMORY)),
+            Make::Nothing => config.enabled = false,
+        }
+        problems.append(&mut given.problems);
+    }
+}
+
+/// What a backend can have for itself.
+fn tuned(backend: BackendConfig, key: &str, value: &Value) -> Result<BackendConfig, String> {
+    Ok(match key {
+        "buffer_size" => backend.buffer_size(Spelled::read(value)?),
+        "export_interval" => backend.export_interval(Spelled::read(value)?),
+        "retention_age" => backend.retention(Option::<_>::read(value)?),
+        "begin" => backend.begin(Spelled::read(value)?),
+        _ => {
+            return Err(
+                "left out: a backend has backend, name, backend_config, buffer_size, \
+                 export_interval, retention_age and begin"
+                    .to_owned(),
+            )
+        }
+    })
+}
+
+/// What a file says about backends: the documents' one, or a list.
+#[derive(Default)]
+pub(super) struct Described {
+    backend: Option<Value>,
+    backend_config: Option<Value>,
+    backends: Option<Value>,
+}
+
+impl Described {
+    /// Whether the key is about backends.
+    pub(super) fn take(&mut self, key: &str, value: &Value) -> bool {
+        let place = match key {
+            "backend" => &mut self.backend,
+            "backend_config" => &mut self.backend_config,
+            "backends" => &mut self.backends,
+            _ => return false,
+        };
+        *place = Some(value.clone());
+        true
+    }
+
+    pub(super) fn apply(self, config: &mut Config, problems: &mut Vec<String>) {
+        let mut wishes = Vec::new();
+        match (self.backend, self.backend_config) {
+            (None, None) => {}
+            (None, Some(_)) => problems.push("backend_config needs a backend".to_owned()),
+            (Some(kind), parameters) => {
+                let mut entries = vec![("backend".to_owned(), kind)];
+                let named = |parameters| ("backend_config".to_owned(), parameters);
+                entries.extend(parameters.map(named));
+                wishes.push(Value::Map(entries));
+            }
+        }
+        match self.backends {
+            None => {}
+            Some(Value::Array(list)) => wishes.extend(list),
+            Some(other) => {
+                problems.push(format!("backends must be a list, not {}", other.to_json()))
+            }
+        }
+        for wish in wishes {
+            match Wish::read(&wish) {
+                Ok(wish) => wish.apply(config, problems),
+                Err(problem) => problems.push(problem),
+            }
+        }
+    }
+}
+
+/// A backend as a file has it, without its secrets.
+pub(super) fn to_value(backend: &BackendConfig) -> Value {
+    let mut entries = Vec::new();
+    let mut entry = |key: &str, value| entries.push((key.to_owned(), value));
+    let tuning = &backend.tuning;
+    match backend.description() {
+        Some(described) => {
+            entry("backend", described.kind.into());
+            entry("name", backend.name().into());
+            entry("backend_config", described.parameters.write());
+        }
+        None => {
+            entry("backend", "code".into());
+            entry("name", backend.name().into());
+        }
+    }
+    if let Some(rows) = &tuning.buffer_size {
+        entry("buffer_size", rows.write());
+    }
+    if let Some(interval) = &tuning.export_interval {
+        entry("export_interval", interval.write());
+    }
+    if let Some(age) = &tuning.retention {
+        entry("retention_age", age.write());
+    }
+    if tuning.begin != Default::default() {
+        entry("begin", tuning.begin.write());
+    }
+    if !tuning.select.is_all() {
+        // Refused where it is read: leaving it out would send what was kept back.
+        entry("select", "code".into());
+    }
+    Value::Map(entries)
+}
+
+/// What the environment says of the parameters of a kind.
+fn variables(
+    kind: &'static BackendKind,
+    get: &dyn Fn(&str) -> Option<String>,
+) -> Vec<(String, Value)> {
+    let parameters = kind.parameters.iter();
+    parameters
+        .filter_map(|p| Some((p.name.to_owned(), get(&kind.variable(p))?.into())))
+        .collect()
+}
+
+/// What the environment says: `EMBERLOG_BACKEND` names the backends, a variable of its own sets
+/// each parameter.
+pub(super) fn read_variables(
+    config: &mut Config,
+    get: &dyn Fn(&str) -> Option<String>,
+    problems: &mut Vec<String>,
+) {
+    // What stood there before changes where a variable says so.
+    for backend in &mut config.backends {
+        let Some(described) = backend.description() else {
+            continue;
+        };
+        let Ok(kind) = BackendKind::from_name(described.kind) else {
+            continue;
+        };
+        let set = variables(kind, get);
+        if let (Make::Sink(make), false) = (&kind.make, set.is_empty()) {
+            let mut entries = described.parameters.clone();
+            let set = set.iter().map(|(key, value)| (key.as_str(), value));
+            for (key, value) in described.secrets.iter().chain(set) {
+                entries.set(key, value.clone());
+            }
+            let mut given = Given::new(kind, entries.as_slice());
+            *backend = make(&mut given).in_place_of(backend);
+            problems.append(&mut given.problems);
+        }
+    }
+    if let Some(kinds) = get("EMBERLOG_BACKEND") {
+        // What code made stays: it has no name that could be meant.
+        config.backends.retain(|b| b.description().is_none());
+        for kind in kinds.split(',').filter(|kind| !kind.trim().is_empty()) {
+            match Wish::of(kind) {
+                Ok(mut wish) => {
+                    wish.entries = variables(wish.kind, get);
+                    wish.apply(config, problems);
+                }
+                Err(problem) => problems.push(problem),
+            }
+        }
+    }
+}

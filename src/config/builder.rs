@@ -1,0 +1,237 @@
+//! Configurations in code: what to begin with, and a method per option.
+
+use std::{path::PathBuf, time::Duration};
+
+use super::{settings, Config, Preset};
+use crate::{backend::BackendConfig, log, record::value::Value, ring};
+
+/// What to begin with.
+impl Config {
+    /// Records into the log at `dir`, with defaults for everything else.
+    pub fn new(dir: impl Into<PathBuf>) -> Self {
+        Self {
+            enabled: true,
+            dir: dir.into(),
+            ..Self::default()
+        }
+    }
+
+    /// Records nothing.
+    #[doc(alias = "create_noop")]
+    pub fn disabled() -> Self {
+        Self::default()
+    }
+
+    /// Records into a SQLite database, and a log beside it that queries are answered from. The
+    /// documents' default is `spark_telemetry.db`.
+    ///
+    /// ```
+    /// # use emberlog::Config;
+    /// # use std::time::Duration;
+    /// let config = Config::create_sqlite("telemetry.db")
+    ///     .export_interval(Duration::from_secs(1))
+    ///     .retention_days(90);
+    /// assert!(config.enabled);
+    /// ```
+    #[cfg(feature = "sqlite")]
+    pub fn create_sqlite(db_path: impl Into<PathBuf>) -> Self {
+        Self::new("").sqlite(db_path)
+    }
+
+    /// Records into memory of at most `max_bytes`, without a directory: everything can be queried,
+    /// and is gone when the process ends.
+    ///
+    /// ```
+    /// use emberlog::{Config, Filter, Manager};
+    /// let manager = Manager::open(Config::in_memory(64 << 20))?;
+    /// manager.start_trace("graph_run").ok();
+    /// assert_eq!(manager.query_traces(&Filter::new().limit(1))?.len(), 1);
+    /// # Ok::<_, Box<dyn std::error::Error>>(())
+    /// ```
+    pub fn in_memory(max_bytes: u64) -> Self {
+        Self {
+            in_memory: Some(max_bytes),
+            ..Self::new("")
+        }
+    }
+
+    /// Records into memory: [`Config::in_memory`] with 64 MiB.
+    pub fn create_memory() -> Self {
+        Self::in_memory(settings::MEMORY)
+    }
+
+    /// Records nothing.
+    pub fn create_noop() -> Self {
+        Self::disabled()
+    }
+}
+
+/// One method per option; see the fields for what they do.
+impl Config {
+    /// Sets whether anything is recorded.
+    #[must_use]
+    pub fn enabled(mut self, enabled: bool) -> Self {
+        self.enabled = enabled;
+        self
+    }
+
+    /// Sets the log directory.
+    #[must_use]
+    pub fn dir(mut self, dir: impl Into<PathBuf>) -> Self {
+        self.dir = dir.into();
+        self
+    }
+
+    /// Adds a backend that gets everything recorded.
+    #[must_use]
+    pub fn backend(mut self, backend: BackendConfig) -> Self {
+        self.backends.push(backend);
+        self
+    }
+
+    /// Adds a SQLite database that gets everything recorded; it is created if it is missing.
+    #[cfg(feature = "sqlite")]
+    #[must_use]
+    pub fn sqlite(self, path: impl Into<PathBuf>) -> Self {
+        self.backend(BackendConfig::sqlite(path))
+    }
+
+    /// Adds a PostgreSQL database that gets everything recorded.
+    #[cfg(feature = "postgres")]
+    #[must_use]
+    pub fn postgres(self, options: crate::backend::postgres::Options) -> Self {
+        self.backend(BackendConfig::postgres(options))
+    }
+
+    /// Sends everything recorded by OTLP: one backend per signal. What is wrong with the options
+    /// is said by [`Config::validate`].
+    #[cfg(feature = "otlp")]
+    #[must_use]
+    pub fn otlp(mut self, mut options: crate::backend::otlp::Options) -> Self {
+        if options.log_dir.is_none() && !self.dir.as_os_str().is_empty() {
+            options.log_dir = Some(self.dir.clone());
+        }
+        match options.backends() {
+            Ok(backends) => self.backends.extend(backends),
+            Err(error) => {
+                let wrong = BackendConfig::wrong(&options.name, &error.problems);
+                self.backends.push(wrong);
+            }
+        }
+        self
+    }
+
+    /// Sets whether traces and spans are recorded.
+    #[must_use]
+    pub fn enable_traces(mut self, enable: bool) -> Self {
+        self.enable_traces = enable;
+        self
+    }
+
+    /// Sets whether events are recorded and derived.
+    #[must_use]
+    pub fn enable_events(mut self, enable: bool) -> Self {
+        self.enable_events = enable;
+        self
+    }
+
+    /// Sets whether metrics are recorded and derived.
+    #[must_use]
+    pub fn enable_metrics(mut self, enable: bool) -> Self {
+        self.enable_metrics = enable;
+        self
+    }
+
+    /// Sets whether type, message and causes of errors are kept.
+    #[must_use]
+    pub fn capture_errors(mut self, capture: bool) -> Self {
+        self.capture_errors = capture;
+        self
+    }
+
+    /// Sets an attribute of the process.
+    #[must_use]
+    pub fn resource(mut self, key: impl Into<String>, value: impl Into<Value>) -> Self {
+        self.resource_attributes.set(key, value);
+        self
+    }
+
+    /// Sets an attribute that every trace, span, event and metric gets.
+    #[must_use]
+    pub fn custom(mut self, key: impl Into<String>, value: impl Into<Value>) -> Self {
+        self.custom_attributes.set(key, value);
+        self
+    }
+
+    /// Sets an entry of the documents' global metadata.
+    #[must_use]
+    pub fn metadata(mut self, key: impl Into<String>, value: impl Into<Value>) -> Self {
+        self.metadata.set(key, value);
+        self
+    }
+
+    /// Sets how many events a span keeps: the newest.
+    #[must_use]
+    pub fn max_events_per_span(mut self, events: u32) -> Self {
+        self.max_events_per_span = events;
+        self
+    }
+
+    /// Sets after how many records a backend gets a batch.
+    #[must_use]
+    pub fn buffer_size(mut self, records: usize) -> Self {
+        self.buffer_size = records;
+        self
+    }
+
+    /// Sets after how long a backend gets a batch, however small; zero: never for that reason.
+    #[must_use]
+    pub fn export_interval(mut self, interval: Duration) -> Self {
+        self.export_interval = interval;
+        self
+    }
+
+    /// Sets how long an ending process waits for its log and its backends.
+    #[must_use]
+    pub fn shutdown_timeout(mut self, timeout: Duration) -> Self {
+        self.shutdown_timeout = timeout;
+        self
+    }
+
+    /// Sets after how many days data is deleted, from the log and from backends:
+    /// `log.retention_age` in days.
+    #[must_use]
+    pub fn retention_days(mut self, days: u32) -> Self {
+        self.log.retention_age = Some(settings::DAY.saturating_mul(days));
+        self
+    }
+
+    /// Sets how many small records a thread may be ahead of the log: `ring.ring_bytes` in records
+    /// of 64 bytes, rounded up to what rings can have.
+    #[must_use]
+    pub fn max_queue_size(mut self, records: usize) -> Self {
+        self.ring.ring_bytes = settings::ring_bytes(records);
+        self
+    }
+
+    /// Sets what the preset says; what is set later counts.
+    #[must_use]
+    pub fn preset(mut self, preset: Preset) -> Self {
+        preset.apply(&mut self);
+        self
+    }
+
+    /// Tunes the rings.
+    #[must_use]
+    pub fn ring(mut self, tune: impl FnOnce(&mut ring::Options)) -> Self {
+        tune(&mut self.ring);
+        self
+    }
+
+    /// Tunes the log.
+    #[must_use]
+    pub fn log(mut self, tune: impl FnOnce(&mut log::Options)) -> Self {
+        tune(&mut self.log);
+        self
+    }
+}

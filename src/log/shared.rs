@@ -1,0 +1,287 @@
+//! What the flusher's writer and the housekeeping thread share.
+//!
+//! Always true:
+//! - the writer takes the lock only when it rolls, or when a first commit wants a later sync
+//! - `committed` and `durable` never fall
+
+use std::{
+    collections::VecDeque,
+    fs::File,
+    io,
+    path::PathBuf,
+    time::{Duration, Instant},
+};
+
+use crate::{
+    record::id::{InstanceId, LogId},
+    sync::{Arc, AtomicU32, Condvar, Mutex, MutexGuard},
+};
+
+use super::{
+    file::LockFile,
+    index::IndexBuilder,
+    layout::SegmentHeader,
+    options::{Limits, Options, SyncPolicy},
+    progress::Progress,
+    retention::Removed,
+    Position,
+};
+
+/// A segment that is ready to be written to.
+#[derive(Debug)]
+pub(super) struct Prepared {
+    pub file: Arc<File>,
+    pub header: SegmentHeader,
+}
+
+/// A segment that the writer has left.
+#[derive(Debug)]
+pub(super) struct Sealed {
+    pub file: Arc<File>,
+    pub header: SegmentHeader,
+    pub index: IndexBuilder,
+    /// Its final commit mark.
+    pub end: u64,
+    /// Its file cannot be trusted any more: write another one with the same frames.
+    pub rewrite: bool,
+    /// Whether an fdatasync covered all of it.
+    pub synced: bool,
+}
+
+/// What the two threads hand each other.
+#[derive(Debug, Default)]
+pub(super) struct Work {
+    /// The next segment.
+    pub next: Option<Prepared>,
+    /// The one after it, when the writer gave one back.
+    pub after: Option<Prepared>,
+    /// Smallest size that the next segment must have.
+    pub wanted_bytes: u64,
+    /// Why there is no next segment.
+    pub next_error: Option<io::Error>,
+    /// Base of the segment that is prepared next.
+    pub next_base: u64,
+    /// Left segments, oldest first, on which work remains.
+    pub sealed: VecDeque<Sealed>,
+    /// The segment that is being written.
+    pub current: Option<(Arc<File>, u64)>,
+    /// Current segment whose fdatasync failed.
+    pub poisoned: Option<u64>,
+    /// When the next sync is due.
+    pub sync_due: Option<Instant>,
+    /// Log offset after the records of what recovery found missing.
+    pub gaps_logged: Option<u64>,
+    /// Run retention now.
+    pub prune: bool,
+    /// What retention removed and nobody asked about yet.
+    pub removed: Vec<Removed>,
+    /// Why the last sync failed, until one succeeds.
+    pub sync_error: Option<String>,
+    /// Bytes that the log takes on disk.
+    pub disk_bytes: u64,
+    /// The writer is gone for good.
+    pub closing: bool,
+    /// The housekeeping thread is gone.
+    pub stopped: bool,
+}
+
+impl Work {
+    /// Whether the next segment is there and large enough.
+    pub(super) fn has_next(&self) -> bool {
+        let enough = |next: &Prepared| next.header.reserved >= self.wanted_bytes;
+        self.next.as_ref().is_some_and(enough)
+    }
+
+    /// Whether something should be made durable now.
+    pub(super) fn needs_sync(&self) -> bool {
+        let due = self.sync_due.is_some_and(|due| due <= Instant::now());
+        due || self.sealed.iter().any(|s| !s.synced)
+    }
+}
+
+/// Shared by writer, housekeeping and whoever wants to know how far the log is.
+#[derive(Debug)]
+pub(super) struct Shared {
+    pub dir: PathBuf,
+    pub options: Options,
+    pub limits: Limits,
+    pub log_id: LogId,
+    pub instance: InstanceId,
+    pub epoch: u64,
+    progress: Progress,
+    /// 1: the writer should leave its segment.
+    leave: AtomicU32,
+    work: Mutex<Work>,
+    /// The housekeeping thread waits here.
+    wake: Condvar,
+    /// Everybody else waits here.
+    done: Condvar,
+    /// Held as long as anything of the log lives.
+    pub _lock: LockFile,
+}
+
+impl Shared {
+    #[expect(
+        clippy::too_many_arguments,
+        reason = "the one place that puts it together"
+    )]
+    pub(super) fn new(
+        dir: PathBuf,
+        options: Options,
+        limits: Limits,
+        log_id: LogId,
+        instance: InstanceId,
+        epoch: u64,
+        durable: u64,
+        next_base: u64,
+        lock: LockFile,
+    ) -> Self {
+        let work = Work {
+            next_base,
+            ..Work::default()
+        };
+        Self {
+            dir,
+            options,
+            limits,
+            log_id,
+            instance,
+            epoch,
+            progress: Progress::new(durable),
+            leave: AtomicU32::new(0),
+            work: Mutex::new(work),
+            wake: Condvar::new(),
+            done: Condvar::new(),
+            _lock: lock,
+        }
+    }
+
+    /// Locks the work list. A panic while it was held cannot have left it half changed in a way
+    /// that matters: each field stands for itself.
+    pub(super) fn work(&self) -> MutexGuard<'_, Work> {
+        self.work.lock().unwrap_or_else(|e| e.into_inner())
+    }
+
+    /// Wakes the housekeeping thread.
+    pub(super) fn wake(&self) {
+        self.wake.notify_all();
+    }
+
+    /// Tells everybody who waits that something was done.
+    pub(super) fn tell(&self) {
+        self.done.notify_all();
+    }
+
+    /// Waits for work, at most until `due`.
+    pub(super) fn wait_for_work<'a>(
+        &self,
+        work: MutexGuard<'a, Work>,
+        due: Option<Instant>,
+    ) -> MutexGuard<'a, Work> {
+        wait(&self.wake, work, due)
+    }
+
+    /// Waits until something was done, at most until `deadline`.
+    pub(super) fn wait_until_done<'a>(
+        &self,
+        work: MutexGuard<'a, Work>,
+        deadline: Instant,
+    ) -> MutexGuard<'a, Work> {
+        wait(&self.done, work, Some(deadline))
+    }
+
+    /// Log offset after the last logged frame.
+    pub(super) fn committed(&self) -> u64 {
+        self.progress.committed()
+    }
+
+    pub(super) fn durable(&self) -> u64 {
+        self.progress.durable()
+    }
+
+    pub(super) fn position(&self, offset: u64) -> Position {
+        Position {
+            epoch: self.epoch,
+            offset,
+        }
+    }
+
+    /// Shows a new end of the log to this process; the mapped mark already shows it to all.
+    pub(super) fn set_committed(&self, offset: u64) {
+        self.progress.commit(offset);
+        let delay = match self.options.sync {
+            SyncPolicy::OnRoll => return,
+            SyncPolicy::Every(interval) => interval,
+            SyncPolicy::EveryBatch => Duration::ZERO,
+        };
+        if self.progress.schedule_sync() {
+            let mut work = self.work();
+            let due = Instant::now() + delay;
+            work.sync_due = Some(work.sync_due.map_or(due, |old| old.min(due)));
+            drop(work);
+            self.wake();
+        }
+    }
+
+    /// What a sync that begins now has to cover.
+    pub(super) fn begin_sync(&self) -> u64 {
+        self.progress.begin_sync()
+    }
+
+    /// Says that everything below `offset` survives a power cut.
+    pub(super) fn set_durable(&self, offset: u64) {
+        self.progress.set_durable(offset);
+        // Taken so that nobody misses the change between looking and waiting.
+        drop(self.work());
+        self.tell();
+    }
+
+    /// Waits until everything below `offset` is durable, asking for it now.
+    pub(super) fn wait_durable(&self, offset: u64, deadline: Instant) -> io::Result<()> {
+        let mut work = self.work();
+        while self.durable() < offset {
+            if work.stopped {
+                return Err(io::Error::other("the log is closed"));
+            }
+            if Instant::now() >= deadline {
+                let reason = work.sync_error.clone();
+                return Err(io::Error::new(
+                    io::ErrorKind::TimedOut,
+                    reason.unwrap_or_else(|| "not durable in time".into()),
+                ));
+            }
+            work.sync_due = Some(Instant::now());
+            self.wake();
+            work = self.wait_until_done(work, deadline);
+        }
+        Ok(())
+    }
+
+    pub(super) fn should_leave(&self) -> bool {
+        // Relaxed: a hint; the roll itself goes through the lock.
+        self.leave.load(std::sync::atomic::Ordering::Relaxed) != 0
+    }
+
+    pub(super) fn set_leave(&self, leave: bool) {
+        // Relaxed: see `should_leave`.
+        self.leave
+            .store(leave.into(), std::sync::atomic::Ordering::Relaxed);
+    }
+}
+
+fn wait<'a>(
+    on: &Condvar,
+    work: MutexGuard<'a, Work>,
+    due: Option<Instant>,
+) -> MutexGuard<'a, Work> {
+    match due {
+        None => on.wait(work).unwrap_or_else(|e| e.into_inner()),
+        Some(due) => {
+            let left = due.saturating_duration_since(Instant::now());
+            match on.wait_timeout(work, left) {
+                Ok((work, _)) => work,
+                Err(e) => e.into_inner().0,
+            }
+        }
+    }
+}

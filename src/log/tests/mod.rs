@@ -1,0 +1,11 @@
+//! Tests of the stage as a whole.
+
+mod damage;
+pub(super) mod fault;
+mod faults;
+mod format;
+mod model;
+mod retention;
+mod round_trip;
+mod speed;
+mod support;

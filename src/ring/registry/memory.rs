@@ -1,0 +1,128 @@
+//! Where the memory of rings comes from: files, or else what dies with the process; never more than
+//! the options allow.
+
+#[cfg(unix)]
+use std::{io, path::Path};
+
+#[cfg(unix)]
+use super::{
+    super::{
+        folder::{self, Folder},
+        gate::Gate,
+        options::Options,
+        shared::Shared,
+    },
+    InstanceId, LogId,
+};
+use super::{
+    super::{
+        layout::{Identity, Shape},
+        lease::{Backing, Ring},
+        options::MIN_RING,
+        shared,
+        storage::Memory,
+    },
+    Book, Registry,
+};
+#[cfg(all(test, not(loom)))]
+use crate::sync::Ordering;
+
+impl Registry {
+    /// The folder of the instance and the shared file in it, or why there is none.
+    #[cfg(unix)]
+    pub(super) fn files(
+        options: &Options,
+        log: LogId,
+        instance: InstanceId,
+        log_dir: &Path,
+        gate: &Gate,
+    ) -> Result<(Folder, Shared), String> {
+        if !options.crash_safe {
+            return Err("crash_safe is off".to_owned());
+        }
+        let base = options.base_dir();
+        let tell = |error: io::Error| format!("{}: {error}", base.display());
+        let folder = Folder::create(&base, log, instance).map_err(tell)?;
+        match Shared::create(&folder, log, instance, log_dir, gate.clone()) {
+            Ok(shared) => Ok((folder, shared)),
+            Err(error) => {
+                let _ = folder.remove();
+                Err(tell(error))
+            }
+        }
+    }
+
+    /// Sets memory aside for a ring of the size that is due.
+    pub(super) fn reserve(&self, book: &mut Book) -> Option<(u32, Shape)> {
+        let options = self.options();
+        let total = options.total_bytes;
+        let sizes = [options.ring_bytes, 256 << 10, MIN_RING];
+        // Full rings up to a half, then small ones, then the smallest: so a thousand threads at
+        // once find room under the default ceiling.
+        let from = [total / 2, total / 8 * 5, usize::MAX];
+        let due = from.iter().position(|end| book.bytes < *end).unwrap_or(2);
+        let shape = sizes[due..]
+            .iter()
+            .map(|size| Shape::ring((*size).min(options.ring_bytes), options.open_spans))
+            .find(|shape| book.bytes + shape.bytes() <= total)?;
+        book.bytes += shape.bytes();
+        book.numbers += 1;
+        Some((book.numbers - 1, shape))
+    }
+
+    /// Makes the memory of a ring: a file, or else what dies with the process.
+    pub(super) fn make(&self, number: u32, shape: Shape, further: bool) -> Option<Ring> {
+        let (memory, backing) = self.memory(number, shape).or_else(|| {
+            let mut book = self.book();
+            let bytes = if further {
+                &mut book.further_bytes
+            } else {
+                &mut book.bytes
+            };
+            *bytes -= shape.bytes();
+            None
+        })?;
+        #[cfg(not(loom))]
+        {
+            let identity = Identity {
+                ring: number,
+                log: self.inner.log,
+                instance: self.inner.instance,
+                shape,
+                pid: std::process::id(),
+            };
+            shared::put_bytes(memory.words(), 0, &identity.encode());
+        }
+        Some(Ring::new(number, memory, backing, further))
+    }
+
+    fn memory(&self, number: u32, shape: Shape) -> Option<(Memory, Backing)> {
+        #[cfg(all(test, not(loom)))]
+        if self.inner.wraps.load(Ordering::Relaxed) == 1 {
+            return Some((Memory::heap(shape).ok()?, Backing::Private));
+        }
+        #[cfg(unix)]
+        if let Some(folder) = &self.inner.folder {
+            use std::os::fd::AsFd;
+            let name = folder::ring_name(number);
+            let file = folder.create_file(&name, shape.bytes());
+            match file.and_then(|file| Memory::map(file.as_fd(), shape)) {
+                Ok(memory) => return Some((memory, Backing::File)),
+                Err(error) => {
+                    let _ = folder.remove_file(&name);
+                    let why = format!("{name}: {error}");
+                    self.book().refused.get_or_insert(why);
+                }
+            }
+        }
+        #[cfg(all(target_os = "linux", not(loom)))]
+        {
+            use std::os::fd::AsFd;
+            let file = folder::anonymous(shape.bytes());
+            if let Ok(memory) = file.and_then(|file| Memory::map(file.as_fd(), shape)) {
+                return Some((memory, Backing::Private));
+            }
+        }
+        Some((Memory::heap(shape).ok()?, Backing::Private))
+    }
+}

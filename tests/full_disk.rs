@@ -1,0 +1,211 @@
+//! On a file system that is really full, the process goes on, nothing that was logged is lost, and
+//! every record that was not logged is counted. Needs root and `mount`; says so and passes without.
+
+#![cfg(target_os = "linux")]
+
+use std::{
+    path::{Path, PathBuf},
+    process::Command,
+    sync::atomic::{AtomicBool, AtomicU64, Ordering},
+    time::{Duration, Instant},
+};
+
+use emberlog::{
+    log::{verify, OnFull, Position, Snapshot, Step, SyncPolicy},
+    record::layout::RecordKind,
+    Config, EngineState, Manager,
+};
+
+/// A small file system in memory, unmounted when dropped.
+struct Disk {
+    path: PathBuf,
+    _dir: tempfile::TempDir,
+}
+
+impl Disk {
+    fn mount(mib: u32) -> Option<Self> {
+        let dir = tempfile::tempdir().unwrap();
+        let path = dir.path().to_owned();
+        let disk = Self { path, _dir: dir };
+        let mounted = disk.run(
+            "mount",
+            &["-t", "tmpfs", "-o", &format!("size={mib}m"), "none"],
+        );
+        if !mounted {
+            println!("skipped: mounting a tmpfs needs root, and is refused here");
+            return None;
+        }
+        Some(disk)
+    }
+
+    fn run(&self, command: &str, arguments: &[&str]) -> bool {
+        let mut command = Command::new(command);
+        let output = command.args(arguments).arg(&self.path).output();
+        output.is_ok_and(|output| output.status.success())
+    }
+
+    fn resize(&self, mib: u32) {
+        assert!(self.run("mount", &["-o", &format!("remount,size={mib}m")]));
+    }
+}
+
+impl Drop for Disk {
+    fn drop(&mut self) {
+        // Fails where nothing was mounted.
+        self.run("umount", &["-l"]);
+    }
+}
+
+fn config(dir: &Path) -> Config {
+    Config::new(dir)
+        .ring(|ring| ring.ring_bytes = 256 << 10)
+        .log(|log| {
+            log.segment_bytes = 1 << 20;
+            log.max_bytes = Some(1 << 30);
+            log.min_free_percent = 0;
+            log.sync = SyncPolicy::Every(Duration::from_millis(20));
+        })
+}
+
+/// Two threads that record events until they are told to stop; counts the attempts.
+fn while_recording<R>(manager: &Manager, watch: impl FnOnce(&AtomicU64) -> R) -> (u64, R) {
+    let (stop, attempts) = (AtomicBool::new(false), AtomicU64::new(0));
+    let result = std::thread::scope(|scope| {
+        for _ in 0..2 {
+            scope.spawn(|| {
+                while !stop.load(Ordering::Relaxed) {
+                    for _ in 0..50 {
+                        manager.event("custom", "tick").with("n", 17u64).record();
+                        attempts.fetch_add(1, Ordering::Relaxed);
+                    }
+                    std::thread::sleep(Duration::from_micros(300));
+                }
+            });
+        }
+        let result = watch(&attempts);
+        stop.store(true, Ordering::Relaxed);
+        result
+    });
+    (attempts.into_inner(), result)
+}
+
+/// Whether logging stopped because of the disk, and not because it is slow just now.
+fn is_full(manager: &Manager) -> bool {
+    let stats = manager.stats();
+    let reason = stats.reason.unwrap_or_default();
+    stats.state == EngineState::Stalled
+        && (reason.contains("bytes are missing") || reason.contains("No space"))
+}
+
+fn events(dir: &Path) -> u64 {
+    let snapshot = Snapshot::open(dir).unwrap();
+    let steps = snapshot.frames_from(Position::START);
+    let of = |step| match step {
+        Step::Frame(frame, _) => frame
+            .records()
+            .filter(|r| r.as_ref().unwrap().1.kind() == RecordKind::Event)
+            .count() as u64,
+        _ => 0,
+    };
+    steps.map(of).sum()
+}
+
+/// What the newest segment says about losses.
+fn lost_in_log(dir: &Path) -> u64 {
+    let snapshot = Snapshot::open(dir).unwrap();
+    let last = snapshot.segments().iter().rfind(|view| !view.is_empty());
+    last.unwrap().losses().iter().map(|loss| loss.total).sum()
+}
+
+fn until(what: &str, mut done: impl FnMut() -> bool) -> Duration {
+    let begin = Instant::now();
+    while !done() {
+        assert!(begin.elapsed() < Duration::from_secs(30), "never {what}");
+        std::thread::sleep(Duration::from_millis(2));
+    }
+    begin.elapsed()
+}
+
+#[test]
+fn a_full_disk_stops_logging_and_room_resumes_it_and_every_record_is_accounted_for() {
+    let Some(disk) = Disk::mount(6) else { return };
+    let dir = disk.path.join("log");
+    let manager = Manager::open(config(&dir)).unwrap();
+    let (attempts, resumed) = while_recording(&manager, |_| {
+        until("full", || is_full(&manager));
+        until("lossy", || manager.stats().dropped_count > 1000);
+        // Readers get what was logged, and see nothing wrong with it.
+        let seen = events(&dir);
+        assert!(seen > 10_000);
+        assert!(manager.flush_within(Duration::from_millis(300)).is_err());
+        disk.resize(64);
+        let resumed = until("resumed", || manager.stats().state == EngineState::Running);
+        let logged = manager.stats().records["event"];
+        until("growing", || {
+            manager.stats().records["event"] > logged + 10_000
+        });
+        resumed
+    });
+    assert!(resumed < Duration::from_secs(1), "{resumed:?}");
+    manager.flush().unwrap();
+    manager.sync(Duration::from_secs(10)).unwrap();
+    let stats = manager.stats();
+    assert_eq!(
+        stats.lost.keys().copied().collect::<Vec<_>>(),
+        ["ring_full"]
+    );
+    assert_eq!(attempts, stats.records["event"] + stats.dropped_count);
+    manager.shutdown().unwrap();
+    assert_eq!(attempts, events(&dir) + stats.dropped_count);
+    assert_eq!(lost_in_log(&dir), stats.dropped_count);
+    let report = verify(&dir).unwrap();
+    assert!(
+        report.ok && report.missing + report.duplicates == 0,
+        "{report:?}"
+    );
+}
+
+#[test]
+fn what_was_in_the_rings_when_a_process_gave_up_on_a_full_disk_comes_with_the_next_open() {
+    let Some(disk) = Disk::mount(5) else { return };
+    let dir = disk.path.join("log");
+    let manager = Manager::open(config(&dir)).unwrap();
+    let (attempts, ()) = while_recording(&manager, |_| {
+        until("full", || is_full(&manager));
+        until("lossy", || manager.stats().dropped_count > 100);
+    });
+    let lost = manager.stats().dropped_count;
+    assert!(manager.shutdown().is_err());
+    drop(manager);
+    assert!(events(&dir) + lost < attempts);
+    // Still full: opening fails with an error, and changes nothing.
+    assert!(Manager::open(config(&dir)).is_err());
+    disk.resize(64);
+    let manager = Manager::open(config(&dir)).unwrap();
+    manager.shutdown().unwrap();
+    assert_eq!(attempts, events(&dir) + lost);
+    let report = verify(&dir).unwrap();
+    assert!(report.ok && report.duplicates == 0, "{report:?}");
+}
+
+#[test]
+fn where_the_oldest_may_go_a_full_disk_does_not_stop_logging() {
+    let Some(disk) = Disk::mount(12) else { return };
+    let dir = disk.path.join("log");
+    let config = config(&dir).log(|log| log.on_full = OnFull::DeleteOldest);
+    let manager = Manager::open(config).unwrap();
+    let (attempts, ()) = while_recording(&manager, |attempts| {
+        until("more than the disk holds", || {
+            attempts.load(Ordering::Relaxed) > 400_000
+        });
+    });
+    manager.flush().unwrap();
+    let stats = manager.stats();
+    assert_eq!(attempts, stats.records["event"] + stats.dropped_count);
+    // Some may be lost while room is made; most are not.
+    assert!(stats.dropped_count < attempts / 10, "{:?}", stats.lost);
+    manager.shutdown().unwrap();
+    let snapshot = Snapshot::open(&dir).unwrap();
+    assert!(snapshot.floor().records > 0);
+    assert!(verify(&dir).unwrap().ok);
+}
