@@ -9,32 +9,31 @@
 //! the nanoseconds per operation, the ratio of the medians to the reference loop, and the CPU of
 //! the whole process per operation, flusher included.
 
-use std::{
-    hint::black_box,
-    time::{Duration, Instant},
-};
+use std::time::{Duration, Instant};
 
-use emberlog::{Config, Manager, Overflow, Run, StaticName};
+use emberlog::{Config, Manager, Overflow};
 
 mod common;
-use common::{process_cpu, Reference};
-
-static NAME: StaticName = StaticName::new("bench");
-static KEY_A: StaticName = StaticName::new("bench.a");
-static KEY_B: StaticName = StaticName::new("bench.b");
-static KEY_C: StaticName = StaticName::new("bench.c");
+use common::{
+    operations::{operations, run, Operation},
+    process_cpu,
+};
 
 /// Operations of one sample; fewer than fit into half a ring, so that no sample sees overflow.
 const BURST: usize = 4096;
 
 struct Row {
-    name: &'static str,
-    work: Box<dyn FnMut()>,
-    /// Operations that one call of `work` does.
-    operations: usize,
+    operation: Operation,
     ns: Vec<f64>,
     cpu: Duration,
     calls: u32,
+}
+
+impl Row {
+    /// Operations in a sample.
+    fn count(&self) -> f64 {
+        (BURST / self.operation.size) as f64
+    }
 }
 
 fn main() {
@@ -47,8 +46,16 @@ fn main() {
         };
     });
     let manager = Manager::open(config).expect("a fresh log");
-    let run = manager.start_trace(&NAME);
-    let mut rows = rows(&manager, &run);
+    let run = run(&manager);
+    let mut rows: Vec<Row> = operations(&manager, &run)
+        .into_iter()
+        .map(|operation| Row {
+            operation,
+            ns: Vec::new(),
+            cpu: Duration::ZERO,
+            calls: 0,
+        })
+        .collect();
     // `--only TEXT` keeps the reference and the rows whose names contain the text.
     let args: Vec<String> = std::env::args().collect();
     if let Some(at) = args.iter().position(|arg| arg == "--only") {
@@ -56,7 +63,7 @@ fn main() {
         let mut number = 0;
         rows.retain(|row| {
             number += 1;
-            number == 1 || row.name.contains(&text)
+            number == 1 || row.operation.name.contains(&text)
         });
     }
 
@@ -66,11 +73,11 @@ fn main() {
             manager.flush().expect("flushed");
             let cpu = process_cpu();
             let begin = Instant::now();
-            (row.work)();
+            (row.operation.work)(BURST);
             let took = begin.elapsed();
             manager.flush().expect("flushed");
             if round >= 5 {
-                row.ns.push(took.as_nanos() as f64 / row.operations as f64);
+                row.ns.push(took.as_nanos() as f64 / row.count());
                 row.cpu += process_cpu() - cpu;
                 row.calls += 1;
             }
@@ -86,140 +93,16 @@ fn main() {
         let middle = median(&mut row.ns);
         println!(
             "{:<44} {:>8.1} {:>8.1} {:>8.1} {:>7.2} {:>9.1}",
-            row.name,
+            row.operation.name,
             row.ns[0],
             middle,
             row.ns[row.ns.len() * 9 / 10],
             middle / reference,
-            row.cpu.as_nanos() as f64 / f64::from(row.calls) / row.operations as f64,
+            row.cpu.as_nanos() as f64 / f64::from(row.calls) / row.count(),
         );
     }
     println!("lost: {}", manager.stats().dropped_count);
     run.ok();
-}
-
-fn rows(manager: &Manager, run: &Run) -> Vec<Row> {
-    let mut rows = Vec::new();
-    let mut reference = Reference::new();
-    let mut add = |name, operations, work: Box<dyn FnMut()>| {
-        rows.push(Row {
-            name,
-            work,
-            operations,
-            ns: Vec::new(),
-            cpu: Duration::ZERO,
-            calls: 0,
-        });
-    };
-    add(
-        "reference: two clock reads, 64 bytes, publish",
-        BURST,
-        Box::new(move || {
-            for _ in 0..BURST {
-                reference.record();
-            }
-        }),
-    );
-    let r = run.clone();
-    add(
-        "span",
-        BURST,
-        Box::new(move || {
-            for _ in 0..BURST {
-                r.span(&NAME).ok();
-            }
-        }),
-    );
-    let r = run.clone();
-    add(
-        "span, 3 attributes",
-        BURST,
-        Box::new(move || {
-            for i in 0..BURST as u64 {
-                r.span(&NAME)
-                    .with(&KEY_A, i)
-                    .with(&KEY_B, 1.5)
-                    .with(&KEY_C, true)
-                    .ok();
-            }
-        }),
-    );
-    let r = run.clone();
-    add(
-        "step (one clock read ends and begins)",
-        BURST,
-        Box::new(move || {
-            let mut steps = r.steps();
-            for _ in 0..BURST {
-                steps.enter(&NAME);
-            }
-            steps.ok();
-        }),
-    );
-    let r = run.clone();
-    add(
-        "event, 3 fields",
-        BURST,
-        Box::new(move || {
-            for i in 0..BURST as u64 {
-                r.event(&NAME, &NAME)
-                    .with(&KEY_A, i)
-                    .with(&KEY_B, 1.5)
-                    .with(&KEY_C, true)
-                    .record();
-            }
-        }),
-    );
-    let r = run.clone();
-    add(
-        "metric",
-        BURST,
-        Box::new(move || {
-            for i in 0..BURST {
-                r.metric(&NAME).gauge(i as f64);
-            }
-        }),
-    );
-    let m = manager.clone();
-    add(
-        "trace with 8 spans, 2 attributes each",
-        BURST / 8,
-        Box::new(move || {
-            for i in 0..BURST as u64 / 8 {
-                let run = m.start_trace(&NAME);
-                for _ in 0..8 {
-                    run.node(&NAME).with(&KEY_A, i).with(&KEY_B, i).ok();
-                }
-                run.ok();
-            }
-        }),
-    );
-    let disabled = Manager::disabled().start_trace(&NAME);
-    add(
-        "disabled span",
-        BURST,
-        Box::new(move || {
-            for _ in 0..BURST {
-                black_box(&disabled).span(&NAME).ok();
-            }
-        }),
-    );
-    let disabled = Manager::disabled().start_trace(&NAME);
-    add(
-        "disabled span, 3 attributes",
-        BURST,
-        Box::new(move || {
-            for i in 0..BURST as u64 {
-                black_box(&disabled)
-                    .span(&NAME)
-                    .with(&KEY_A, i)
-                    .with(&KEY_B, 1.5)
-                    .with(&KEY_C, true)
-                    .ok();
-            }
-        }),
-    );
-    rows
 }
 
 fn median(values: &mut [f64]) -> f64 {

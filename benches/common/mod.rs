@@ -1,6 +1,8 @@
 //! What the benches share: CPU time, quantiles, the reference loop.
 #![allow(dead_code)] // no bench uses all of it
 
+pub mod operations;
+
 use std::{
     hint::black_box,
     sync::atomic::{AtomicU64, Ordering},

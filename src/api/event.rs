@@ -88,8 +88,11 @@ impl<'r> Draft<'r> {
     fn named<'n>(&mut self, key: u32, name: impl Into<Name<'n>>) -> Option<u32> {
         self.place.get()?;
         let name = name.into();
-        if let (Some(text), Some(buffer)) = (name.inline_text(), self.attributes_mut()) {
-            buffer.push_reserved(key, text);
+        // A buffer is taken only where there is something to put into it.
+        if let Some(text) = name.inline_text() {
+            if let Some(buffer) = self.attributes_mut() {
+                buffer.push_reserved(key, text);
+            }
         }
         Some(name.id())
     }

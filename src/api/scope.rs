@@ -320,7 +320,7 @@ pub(super) fn change(state: &RunState, id: u64, change: impl FnOnce(&mut Open)) 
 }
 
 /// Sets an attribute of a span that is open on this thread.
-#[inline]
+#[inline(never)]
 pub(super) fn set<V: AttributeValue>(state: &RunState, id: u64, key: Name<'_>, value: &V) {
     local::with(&state.engine, RecordKind::Span, |local| {
         let Some(at) = local.scope_at(id) else { return };

@@ -1,0 +1,144 @@
+//! The calls whose cost is measured: in time by `hot_path`, in instructions by `instructions`.
+
+use std::hint::black_box;
+
+use emberlog::{Manager, Run, StaticName};
+
+use super::Reference;
+
+static NAME: StaticName = StaticName::new("bench");
+static KEY_A: StaticName = StaticName::new("bench.a");
+static KEY_B: StaticName = StaticName::new("bench.b");
+static KEY_C: StaticName = StaticName::new("bench.c");
+
+/// The trace of all calls that need one.
+pub fn run(manager: &Manager) -> Run {
+    manager.start_trace(&NAME)
+}
+
+/// A call to measure.
+pub struct Operation {
+    pub name: &'static str,
+    /// Does so many of them, a multiple of eight.
+    pub work: Box<dyn FnMut(usize)>,
+    /// What counts as one: eight where a trace of eight spans is meant.
+    pub size: usize,
+}
+
+/// All of them, the reference first.
+pub fn operations(manager: &Manager, run: &Run) -> Vec<Operation> {
+    let mut operations = Vec::new();
+    let mut add = |name, size, work: Box<dyn FnMut(usize)>| {
+        operations.push(Operation { name, work, size });
+    };
+    let mut reference = Reference::new();
+    add(
+        "reference: two clock reads, 64 bytes, publish",
+        1,
+        Box::new(move |calls| {
+            for _ in 0..calls {
+                reference.record();
+            }
+        }),
+    );
+    let r = run.clone();
+    add(
+        "span",
+        1,
+        Box::new(move |calls| {
+            for _ in 0..calls {
+                r.span(&NAME).ok();
+            }
+        }),
+    );
+    let r = run.clone();
+    add(
+        "span, 3 attributes",
+        1,
+        Box::new(move |calls| {
+            for i in 0..calls as u64 {
+                r.span(&NAME)
+                    .with(&KEY_A, i)
+                    .with(&KEY_B, 1.5)
+                    .with(&KEY_C, true)
+                    .ok();
+            }
+        }),
+    );
+    let r = run.clone();
+    add(
+        "step (one clock read ends and begins)",
+        1,
+        Box::new(move |calls| {
+            let mut steps = r.steps();
+            for _ in 0..calls {
+                steps.enter(&NAME);
+            }
+            steps.ok();
+        }),
+    );
+    let r = run.clone();
+    add(
+        "event, 3 fields",
+        1,
+        Box::new(move |calls| {
+            for i in 0..calls as u64 {
+                r.event(&NAME, &NAME)
+                    .with(&KEY_A, i)
+                    .with(&KEY_B, 1.5)
+                    .with(&KEY_C, true)
+                    .record();
+            }
+        }),
+    );
+    let r = run.clone();
+    add(
+        "metric",
+        1,
+        Box::new(move |calls| {
+            for i in 0..calls {
+                r.metric(&NAME).gauge(i as f64);
+            }
+        }),
+    );
+    let m = manager.clone();
+    add(
+        "trace with 8 spans, 2 attributes each",
+        8,
+        Box::new(move |calls| {
+            for i in 0..calls as u64 / 8 {
+                let run = m.start_trace(&NAME);
+                for _ in 0..8 {
+                    run.node(&NAME).with(&KEY_A, i).with(&KEY_B, i).ok();
+                }
+                run.ok();
+            }
+        }),
+    );
+    let disabled = Manager::disabled().start_trace(&NAME);
+    add(
+        "disabled span",
+        1,
+        Box::new(move |calls| {
+            for _ in 0..calls {
+                black_box(&disabled).span(&NAME).ok();
+            }
+        }),
+    );
+    let disabled = Manager::disabled().start_trace(&NAME);
+    add(
+        "disabled span, 3 attributes",
+        1,
+        Box::new(move |calls| {
+            for i in 0..calls as u64 {
+                black_box(&disabled)
+                    .span(&NAME)
+                    .with(&KEY_A, i)
+                    .with(&KEY_B, 1.5)
+                    .with(&KEY_C, true)
+                    .ok();
+            }
+        }),
+    );
+    operations
+}
