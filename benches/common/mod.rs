@@ -5,7 +5,10 @@ pub mod operations;
 
 use std::{
     hint::black_box,
-    sync::atomic::{AtomicU64, Ordering},
+    sync::{
+        atomic::{AtomicU64, Ordering},
+        Arc,
+    },
     time::Duration,
 };
 
@@ -36,8 +39,8 @@ pub fn option(name: &str, default: u64) -> u64 {
 /// What no span can be cheaper than: two clock reads and 64 bytes published to a ring.
 pub struct Reference {
     clock: quanta::Clock,
-    ring: Vec<AtomicU64>,
-    tail: Box<AtomicU64>,
+    ring: Arc<[AtomicU64]>,
+    tail: Arc<AtomicU64>,
     own: u64,
 }
 
@@ -48,9 +51,30 @@ impl Reference {
         Self {
             clock: quanta::Clock::new(),
             ring: (0..Self::WORDS).map(|_| AtomicU64::new(1)).collect(),
-            tail: Box::default(),
+            tail: Arc::default(),
             own: 0,
         }
+    }
+
+    /// The same with somebody who reads what is published, every 100 microseconds, until this is
+    /// dropped.
+    pub fn drained() -> Self {
+        let reference = Self::new();
+        let ring = Arc::downgrade(&reference.ring);
+        let tail = Arc::clone(&reference.tail);
+        std::thread::spawn(move || {
+            let mut head = 0;
+            while let Some(ring) = ring.upgrade() {
+                // Acquire: meets the Release in `record`.
+                let tail = tail.load(Ordering::Acquire);
+                let words = (head..tail).map(|at| &ring[at as usize & (Self::WORDS - 1)]);
+                black_box(words.fold(0u64, |sum, word| sum ^ word.load(Ordering::Relaxed)));
+                head = tail;
+                drop(ring);
+                std::thread::sleep(Duration::from_micros(100));
+            }
+        });
+        reference
     }
 
     /// Records one span.
