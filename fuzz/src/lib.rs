@@ -90,6 +90,10 @@ pub fn record(manager: &Manager) {
     }
 }
 
+/// Bytes of the rings of the model: more than is recorded, so that nothing is written over and what
+/// was drained can be put back. The stack traces of its errors take most of it.
+const MODEL_RING: usize = 512 << 10;
+
 /// What a process left.
 pub struct Model {
     /// The log of one that ended.
@@ -107,7 +111,8 @@ pub fn model() -> &'static Model {
         let dir = directory();
         let (log, rings) = (dir.path().join("log"), dir.path().join("rings"));
         fs::create_dir(&rings).expect("a directory");
-        let manager = Manager::open(config(&log, &rings)).expect("opened");
+        let large = config(&log, &rings).ring(|ring| ring.ring_bytes = MODEL_RING);
+        let manager = Manager::open(large).expect("opened");
         assert_eq!(
             manager.stats().not_crash_safe,
             None,
@@ -136,9 +141,13 @@ pub fn model() -> &'static Model {
     })
 }
 
-/// Puts a ring back to before its first record was drained: nothing in it was overwritten yet
-/// (`docs/format.md`, section 7).
+/// Puts a ring back to before its first record was drained (`docs/format.md`, section 7).
 fn undrain(ring: &mut [u8]) {
+    let tail = ring[384..392].try_into().map(u64::from_le_bytes);
+    assert!(
+        tail.is_ok_and(|tail| tail <= MODEL_RING as u64),
+        "what was recorded went around the ring: {tail:?}"
+    );
     ring[256..264].fill(0);
     ring[264..280].fill(0);
     ring[280..296].fill(0xff);
