@@ -112,7 +112,7 @@ fn generate() {
     let dir = tempfile::tempdir().unwrap();
     let config = Config::new(dir.path())
         .resource("service.name", "golden")
-        .ring(|ring| (ring.ring_bytes, ring.total_bytes) = (16 << 10, 64 << 10));
+        .ring(|ring| (ring.ring_bytes, ring.total_bytes) = (16 << 10, (2 << 20) + (32 << 10)));
     let manager = Manager::open(config).unwrap();
     for i in 0..3i64 {
         let options = TraceOptions::new().id(TraceId::from_text(&format!("golden {i}")).0);
@@ -142,9 +142,10 @@ fn generate() {
         run.ok();
     }
     // There is room for a few rings only: what more threads record is a loss.
-    let barrier = std::sync::Barrier::new(6);
+    const THREADS: usize = 64;
+    let barrier = std::sync::Barrier::new(THREADS);
     std::thread::scope(|scope| {
-        for _ in 0..6 {
+        for _ in 0..THREADS {
             scope.spawn(|| {
                 manager.metric("crowded").gauge(1.0);
                 barrier.wait();

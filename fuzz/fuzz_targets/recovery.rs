@@ -53,15 +53,12 @@ fuzz_target!(|data: &[u8]| {
         .map(|(at, _)| *at)
         .min()
         .unwrap_or(usize::MAX);
-    // What converts the ticks of all others stands in the first frame; where it is damaged, a log of
-    // one segment has no other (`FrameError::NoAnchor`).
-    let timeless = touched.iter().any(|(at, _)| *at < before[0].range.1);
     for frame in before {
         let harmed = touched
             .iter()
             .any(|(at, end)| frame.range.0 < *end && *at < frame.range.1);
         // Behind a torn end that was not durable yet, nothing is promised.
-        let promised = !timeless && (sealed || frame.range.1 <= first_damage);
+        let promised = sealed || frame.range.1 <= first_damage;
         if !harmed && promised {
             assert!(
                 after

@@ -142,12 +142,13 @@ fn already_logged(ring: &LeftRing, next: u64) -> (usize, u64) {
 fn prologue(anchor: &Anchor, found: &LeftInstance, tick: u64) -> Vec<u64> {
     let mut batch = Batch::default();
     batch.anchor(anchor, AnchorReason::First);
+    let mut words = batch.words().to_vec();
+    // Before the names, however many they are: the header has room for a copy of the first ones.
+    words.extend_from_slice(&found.resource);
+    batch.clear();
     for (id, text) in &found.names {
         batch.name(*id, text);
     }
-    let mut words = batch.words().to_vec();
-    words.extend_from_slice(&found.resource);
-    batch.clear();
     let loss = |batch: &mut Batch, ring, lease, losses: &[(u8, u8, u64)]| {
         for (cause, kind, total) in losses {
             if let Some(cause) = LossCause::from_u8(*cause) {

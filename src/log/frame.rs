@@ -9,7 +9,7 @@ use crate::{
 };
 
 use super::{
-    layout::{u64_at, FrameHeader, FrameKind, KIND_IGNORABLE},
+    layout::{u16_at, u64_at, FrameHeader, FrameKind, KIND_IGNORABLE},
     Position,
 };
 
@@ -82,6 +82,25 @@ impl<'a> Frame<'a> {
             sequence,
         }
     }
+}
+
+/// The records of the flusher that can be read, wherever they stand.
+pub(super) fn readable(records: &[u8]) -> impl Iterator<Item = Record<'_>> {
+    let mut at = 0;
+    std::iter::from_fn(move || {
+        while at < records.len() {
+            let here = at;
+            match usize::from(u16_at(records, at)) * 8 {
+                // Without a size nothing behind it can be found.
+                0 => at = records.len(),
+                size => at += size,
+            }
+            if let Ok(record) = Record::read(records, here) {
+                return Some(record);
+            }
+        }
+        None
+    })
 }
 
 /// Iterates over the records of a [`Frame`].

@@ -25,6 +25,10 @@ pub(super) const IDENTITY_BYTES: usize = 128;
 pub(super) const MARK_AT: usize = 4096 + 128;
 /// Offset of the state in a segment.
 pub(super) const STATE_AT: usize = 4096 + 256;
+/// Where the copy of what the first frame begins with lies, up to the end of the header.
+pub(super) const OPENING_AT: u64 = 4096 + 2048;
+/// Bytes of that copy.
+pub(super) const OPENING_BYTES: usize = 2048;
 /// State: sealed, will never change again.
 pub(super) const SEALED: u64 = 1;
 /// Bytes of a frame's header.

@@ -23,7 +23,7 @@ use std::{
 
 use memmap2::{MmapOptions, MmapRaw};
 
-use super::layout::{HEADER_BYTES, MARK_AT, SEALED, STATE_AT};
+use super::layout::{HEADER_BYTES, MARK_AT, OPENING_AT, SEALED, STATE_AT};
 
 /// The header page of a segment that is being written.
 #[derive(Debug)]
@@ -168,7 +168,17 @@ impl ReadMap {
 
     /// A copy of the header page.
     pub(super) fn header(&self) -> Vec<u8> {
-        let words = (0..HEADER_BYTES as usize).step_by(8);
+        self.header_from(0)
+    }
+
+    /// A copy of the part of it that repeats what the first frame begins with. It is whole as soon
+    /// as a mark behind that frame was loaded.
+    pub(super) fn opening(&self) -> Vec<u8> {
+        self.header_from(OPENING_AT as usize)
+    }
+
+    fn header_from(&self, from: usize) -> Vec<u8> {
+        let words = (from..HEADER_BYTES as usize).step_by(8);
         words.flat_map(|at| self.word(at).to_le_bytes()).collect()
     }
 }

@@ -10,15 +10,17 @@ use crate::{
         layout::{is_own, RecordKind},
         names::{NameMap, FIRST_ID, MAX_NAMES},
         value::Value,
+        view::bytes_of,
         Body,
     },
 };
 
 use super::{
     dir::{read_head, segment_bases},
-    frame::Frame,
+    frame::readable,
     gap::GapInfo,
-    layout::{segment_name, SegmentHeader, HEADER_BYTES},
+    layout::{segment_name, SegmentHeader, FRAME_HEADER, HEADER_BYTES},
+    opening,
     scan::Anchors,
     view::SegmentView,
 };
@@ -90,21 +92,23 @@ pub(super) struct Meta {
     pub anchors: Anchors,
     /// Of another segment, where this one has none.
     pub borrowed_anchor: Option<Anchor>,
-    /// Whether the first frame, with all that was known before, could be read.
+    /// Whether the first frame, with all that was known before, could be read. Its opening has the
+    /// anchor, but not always all of the rest.
     pub complete: bool,
 }
 
 impl Meta {
-    /// Learns from a frame of the flusher.
-    pub(super) fn learn(&mut self, frame: &Frame<'_>) {
+    /// Learns from records of the flusher, the first of which stands at byte `at` of the segment.
+    fn learn(&mut self, records: &[u8], at: u32) {
+        self.anchors.collect(records, at);
         // Names first: a resource may use one that stands behind it.
-        for (_, record) in frame.records().flatten() {
+        for record in readable(records) {
             if let Body::Name(_) = record.body {
                 let id = record.body.header().name.to_native();
                 self.names.define(id, record.text);
             }
         }
-        for (_, record) in frame.records().flatten() {
+        for record in readable(records) {
             let name = record.body.header().name.to_native();
             match record.body {
                 Body::Resource(r) => {
@@ -231,6 +235,10 @@ impl SegmentView {
     pub(super) fn learn(&self, meta: &mut Meta) {
         const ANCHOR: u16 = 1 << RecordKind::Anchor as u8;
         let entries = self.frames();
+        if meta.frames == 0 && !entries.is_empty() {
+            let records = opening::decode(&self.opening(), self.header().salt);
+            meta.learn(bytes_of(&records), opening::RECORDS_AT);
+        }
         for (number, entry) in entries.iter().enumerate().skip(meta.frames) {
             if !is_own(entry.ring) || entry.kinds & (KINDS | ANCHOR) == 0 {
                 continue;
@@ -239,16 +247,9 @@ impl SegmentView {
                 continue;
             };
             meta.complete |= u64::from(entry.offset) == HEADER_BYTES;
-            // Ticks are not converted here, so any anchor does.
-            let none = Anchor {
-                tick: 0,
-                unix_ns: 0,
-                rate: 0,
-            };
-            let frame = self.framed(header, bytes, none);
-            let at = entry.end() as u32 - frame.payload.len() as u32;
-            meta.anchors.collect(frame.payload, at);
-            meta.learn(&frame);
+            let skip = FRAME_HEADER + header.sequence_bytes();
+            let records = bytes.get(skip..).unwrap_or_default();
+            meta.learn(records, entry.end() as u32 - records.len() as u32);
         }
         meta.frames = entries.len();
     }

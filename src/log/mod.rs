@@ -27,6 +27,7 @@ mod index;
 mod layout;
 mod map;
 mod meta;
+mod opening;
 mod options;
 mod position;
 mod prepare;

@@ -28,9 +28,10 @@ use super::{
     file::{self, step},
     gap::{self, GapInfo},
     layout::{
-        index_name, put, segment_name, Bad, SegmentHeader, HEADER_BYTES, MARK_AT, SEALED,
-        SEAL_BYTES, STATE_AT,
+        index_name, put, segment_name, Bad, SegmentHeader, HEADER_BYTES, MARK_AT, OPENING_AT,
+        SEALED, SEAL_BYTES, STATE_AT,
     },
+    opening,
     retention::{read_seal, Kept},
     scan::{Damage, SegmentScan},
     source::Window,
@@ -252,6 +253,13 @@ impl LogDir {
             report.damage.push(set_aside.map_err(on("write", &name))?);
         }
         let file = file::open_rw(&name).map_err(on("open", &name))?;
+        let open = opening::wanting(&mut window, &scan.index.entries, header.salt);
+        if let Some(opening) = open {
+            // The power failed when the frame had reached the disk and its copy had not.
+            step("recover.opening")
+                .and_then(|()| file::write_at(&file, &opening, OPENING_AT))
+                .map_err(on("write", &name))?;
+        }
         let final_end = end_segment(&file, header, &scan, head, plausible);
         let final_end = final_end.map_err(on("seal", &name))?;
         let index = scan.index.encode(header.salt, header.base, final_end);

@@ -10,10 +10,11 @@ use super::{
     file::{self, step},
     index::IndexBuilder,
     layout::{
-        put, segment_name, SegmentHeader, HEADER_BYTES, MARK_AT, SEALED, SEAL_BYTES, STATE_AT,
+        put, segment_name, SegmentHeader, HEADER_BYTES, MARK_AT, OPENING_AT, SEALED, SEAL_BYTES,
+        STATE_AT,
     },
     scan::SegmentScan,
-    source::Window,
+    source::{Source, Window},
 };
 
 /// The new file of a segment.
@@ -46,6 +47,7 @@ pub(super) fn rewrite(
     let mut page = header.encode();
     put(&mut page, MARK_AT, &end.to_le_bytes());
     put(&mut page, STATE_AT, &SEALED.to_le_bytes());
+    put(&mut page, OPENING_AT as usize, &window.opening());
     let path = dir.join(segment_name(header.base));
     let file = file::write_whole_with(&path, |file| {
         step("rewrite.write")?;

@@ -11,13 +11,16 @@ use crate::{
     clock::Anchor,
     record::{
         layout::{is_own, RecordKind, RING_FLUSHER},
-        peek, Body, Record,
+        peek,
+        view::bytes_of,
+        Body, Record,
     },
 };
 
 use super::{
     index::{FrameEntry, IndexBuilder, Totals},
     layout::{frame_intact, u16_at, FrameHeader, FrameKind, FRAME_HEADER, HEADER_BYTES},
+    opening,
     source::Source,
     walk::{walk, Summary},
 };
@@ -89,6 +92,9 @@ impl SegmentScan {
         mut each: impl FnMut(&FrameHeader, &[u8]),
     ) {
         let mut at = self.at;
+        if at == HEADER_BYTES && end > at {
+            self.anchors.open(&source.opening(), self.salt);
+        }
         while at < end && self.seal.is_none() {
             if let Some((header, frame)) = frame_in(source, at, end, self.salt) {
                 self.take(&header, frame);
@@ -224,13 +230,19 @@ pub(super) struct Anchors {
 }
 
 impl Anchors {
+    /// Begins with those in the opening of a segment; what the first frame says replaces them.
+    pub(super) fn open(&mut self, opening: &[u8], salt: u32) {
+        let records = opening::decode(opening, salt);
+        self.collect(bytes_of(&records), opening::RECORDS_AT);
+    }
+
     /// Finds the anchors among `records`, whose first byte lies at `at` in the segment.
     pub(super) fn collect(&mut self, records: &[u8], at: u32) {
         let mut next = 0;
         while next < records.len() {
             if peek(records, next).is_ok_and(|head| head.kind == RecordKind::Anchor) {
                 if let Some(anchor) = anchor_of(records, next) {
-                    self.by_offset.push((at + next as u32, anchor));
+                    self.set(at + next as u32, anchor);
                 }
             }
             // Also over kinds that this build does not know.
@@ -238,6 +250,13 @@ impl Anchors {
                 0 => return,
                 size => next += size,
             }
+        }
+    }
+
+    fn set(&mut self, offset: u32, anchor: Anchor) {
+        match self.by_offset.binary_search_by_key(&offset, |(at, _)| *at) {
+            Ok(known) => self.by_offset[known].1 = anchor,
+            Err(place) => self.by_offset.insert(place, (offset, anchor)),
         }
     }
 

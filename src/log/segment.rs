@@ -24,9 +24,10 @@ use super::{
     index::{FrameEntry, IndexBuilder, IndexLength},
     layout::{
         frame_crc, segment_name, FrameHeader, FrameKind, SegmentHeader, FRAME_HEADER, FRAME_MAX,
-        FRAME_TARGET, HEADER_BYTES, RESERVED_MAX, SEAL_BYTES,
+        FRAME_TARGET, HEADER_BYTES, OPENING_AT, RESERVED_MAX, SEAL_BYTES,
     },
     map::MarkMap,
+    opening,
     scan::Anchors,
     walk::walk,
     writer::Appended,
@@ -178,6 +179,9 @@ impl SegmentWriter {
             bytes[4..8].copy_from_slice(&header.crc.to_le_bytes());
             self.index
                 .frame(FrameEntry::new(&header, &summary, Some(&anchor)), &summary);
+            if self.end == HEADER_BYTES {
+                self.open(records)?;
+            }
             self.put(&bytes, records)?;
             appended.bytes += summary.bytes;
             appended.records += u64::from(summary.count);
@@ -203,6 +207,17 @@ impl SegmentWriter {
         anchors.collect(bytes, header.offset + FRAME_HEADER as u32);
         self.anchor = anchors.last().or(before);
         before.or(anchors.first())
+    }
+
+    /// Copies what the first frame begins with into the header.
+    fn open(&mut self, records: &[u8]) -> Result<(), AppendError> {
+        let opening = opening::encode(records, self.header.salt);
+        let done =
+            step("segment.opening").and_then(|()| file::write_at(&self.file, &opening, OPENING_AT));
+        done.map_err(|e| {
+            self.roll_back();
+            AppendError::Io(e)
+        })
     }
 
     fn put(&mut self, header: &[u8; FRAME_HEADER], records: &[u8]) -> Result<(), AppendError> {

@@ -8,18 +8,32 @@ use std::fs::File;
 
 use crate::record::view::{bytes_of, bytes_of_mut};
 
-use super::{file, map::ReadMap};
+use super::{
+    file,
+    layout::{HEADER_BYTES, OPENING_AT},
+    map::ReadMap,
+};
 
 /// Bytes by their offset in the segment.
 pub(super) trait Source {
     /// Bytes `from..to`, beginning at a multiple of eight in memory if `from` is one. `None`
     /// where there are no such bytes.
     fn bytes(&mut self, from: u64, to: u64) -> Option<&[u8]>;
+
+    /// The part of the header that repeats what the first frame begins with.
+    fn opening(&mut self) -> Vec<u8> {
+        let opening = self.bytes(OPENING_AT, HEADER_BYTES);
+        opening.unwrap_or_default().to_vec()
+    }
 }
 
 impl Source for &ReadMap {
     fn bytes(&mut self, from: u64, to: u64) -> Option<&[u8]> {
         ReadMap::bytes(self, from, to)
+    }
+
+    fn opening(&mut self) -> Vec<u8> {
+        ReadMap::opening(self)
     }
 }
 

@@ -3,7 +3,7 @@
 //! Reads instead of mapping, so that a bad sector is a line of the report.
 
 use std::{
-    collections::{BTreeMap, HashMap},
+    collections::{BTreeMap, HashMap, HashSet},
     path::{Path, PathBuf},
 };
 
@@ -22,6 +22,7 @@ use super::{
         index_name, segment_name, u16_at, Bad, FrameHeader, FrameKind, SegmentHeader, FORMAT_MAJOR,
         FRAME_HEADER, HEADER_BYTES, KIND_IGNORABLE, STREAM_MAIN,
     },
+    opening,
     scan::{Damage, SegmentScan},
     source::Window,
     watermark::{read_floor, read_watermark},
@@ -129,6 +130,10 @@ struct Check {
     /// Gaps by where they begin.
     gaps: BTreeMap<Position, GapInfo>,
     last: Option<SegmentHeader>,
+    /// Instances of which a segment says what their ticks mean.
+    anchored: HashSet<InstanceId>,
+    /// Segments with frames and without that.
+    timeless: Vec<(InstanceId, PathBuf)>,
 }
 
 impl Check {
@@ -174,6 +179,20 @@ impl Check {
             epoch: header.epoch,
             offset: header.base + offset,
         };
+        if opening::wanting(
+            &mut Window::new(&head.file),
+            &scan.index.entries,
+            header.salt,
+        )
+        .is_some()
+        {
+            self.problem(format!("{name} has a damaged copy of what it begins with"));
+        }
+        if scan.anchors.first().is_some() {
+            self.anchored.insert(header.instance);
+        } else if !scan.index.entries.is_empty() {
+            self.timeless.push((header.instance, path.into()));
+        }
         for damage in &scan.damage {
             self.report.damage.push((at(damage.from), *damage));
             if damage.torn {
@@ -276,6 +295,14 @@ impl Check {
             let records = gap.records.unwrap_or(0);
             self.report.recorded_losses += records;
             self.report.recorded_holes += records;
+        }
+        for (instance, path) in std::mem::take(&mut self.timeless) {
+            if !self.anchored.contains(&instance) {
+                let name = path.display();
+                self.problem(format!(
+                    "{name} has no clock anchor: its records cannot be read"
+                ));
+            }
         }
         self.report.recorded_gaps = self.gaps.values().copied().collect();
 

@@ -13,7 +13,7 @@ use std::{
     sync::{Arc, OnceLock},
 };
 
-use crate::{clock::Anchor, record::id::TraceId};
+use crate::record::id::TraceId;
 
 use super::{
     checked::Checked,
@@ -295,6 +295,11 @@ impl SegmentView {
         scan
     }
 
+    /// What the header repeats of the first frame, unchecked.
+    pub(super) fn opening(&self) -> Vec<u8> {
+        self.map.opening()
+    }
+
     /// The index file that a scan gives.
     pub(super) fn index_bytes(&self) -> Vec<u8> {
         let mut scan = self.scan();
@@ -367,17 +372,8 @@ impl SegmentView {
             .copied();
         let position = self.at(u64::from(header.offset));
         let anchor = anchor.ok_or(FrameError::NoAnchor(position))?;
-        Ok(self.framed(header, bytes, anchor))
-    }
-
-    pub(super) fn framed<'a>(
-        &self,
-        header: FrameHeader,
-        bytes: &'a [u8],
-        anchor: Anchor,
-    ) -> Frame<'a> {
-        let position = self.at(u64::from(header.offset));
-        Frame::new(header, bytes, position, self.header.instance, anchor)
+        let instance = self.header.instance;
+        Ok(Frame::new(header, bytes, position, instance, anchor))
     }
 
     pub(super) fn checked_frame(&self, number: u32) -> Result<(FrameHeader, &[u8]), FrameError> {

@@ -5,6 +5,7 @@ pub(super) mod fault;
 mod faults;
 mod format;
 mod model;
+mod opening;
 mod retention;
 mod round_trip;
 mod speed;
