@@ -14,7 +14,7 @@ use std::{
 use emberlog::{
     log::{verify, Position, Snapshot, Step},
     record::{layout::RecordKind, Body},
-    Config, Manager, Overflow, Stats,
+    Config, Manager, Overflow, Run, Stats,
 };
 
 const THREADS: u64 = 4;
@@ -211,4 +211,93 @@ fn shutdown_in_the_middle(then: impl Fn(&Path, Overflow, u64)) {
         drop(manager);
         then(dir.path(), overflow, spans + in_flight);
     }
+}
+
+/// Records that go in without and with attributes, three events, two metrics and two spans.
+fn seven(manager: &Manager, run: &Run) {
+    manager.event("custom", "bare").record();
+    manager.event("custom", "one").with("a", 1).record();
+    let text = "longer than a pooled buffer ".repeat(40);
+    let event = run.event("custom", "more").with("a", 1).with("b", &text);
+    event.in_span(None).record();
+    manager.metric("bare").gauge(1.0);
+    let metric = run.metric("more").unit("a unit").with("a", &text);
+    metric.counter(1u64);
+    // Begun and not recorded: nothing was attempted.
+    drop(manager.event("custom", "never").with("a", 1));
+    run.span("bare").ok();
+    let span = run.span("more").with("a", 1).with("b", &text);
+    span.fail_with("Bad", "no");
+}
+
+#[test]
+fn a_record_after_the_shutdown_is_one_loss_whatever_is_attached_to_it() {
+    let dir = tempfile::tempdir().unwrap();
+    let manager = open(dir.path(), Overflow::DropNewest);
+    // Begun in time: a run that could not begin is one loss, and hands out nothing to lose.
+    let run = manager.start_trace("run");
+    seven(&manager, &run);
+    manager.shutdown().unwrap();
+    assert_eq!(manager.stats().dropped_count, 0);
+    let lost = || {
+        let stats = manager.stats();
+        assert_eq!(stats.dropped_count, total(&stats));
+        stats.lost["shutdown"]
+    };
+    seven(&manager, &run);
+    assert_eq!(lost(), 7, "a thread that has a ring");
+    std::thread::scope(|scope| {
+        scope.spawn(|| seven(&manager, &run));
+    });
+    assert_eq!(lost(), 14, "a thread that has none");
+    run.set("a", 1);
+    run.ok();
+    assert_eq!(lost(), 15, "the end of the run");
+    let late = manager.start_trace("late");
+    seven(&Manager::disabled(), &late);
+    late.ok();
+    assert_eq!(lost(), 16, "a run that could not begin");
+}
+
+#[test]
+fn a_thread_without_a_ring_loses_each_record_once() {
+    let dir = tempfile::tempdir().unwrap();
+    let config = Config::new(dir.path()).ring(|ring| {
+        ring.ring_bytes = 16 << 10;
+        ring.total_bytes = (2 << 20) + (32 << 10);
+    });
+    let manager = Manager::open(config).unwrap();
+    let run = manager.start_trace("run");
+    const MANY: u64 = 128;
+    // All of them live until the last one is done, so that no ring passes to another.
+    let done = Barrier::new(MANY as usize);
+    std::thread::scope(|scope| {
+        for _ in 0..MANY {
+            scope.spawn(|| {
+                seven(&manager, &run);
+                done.wait();
+            });
+        }
+    });
+    run.ok();
+    manager.shutdown().unwrap();
+    let stats = manager.stats();
+    let ringless = stats.lost["no_ring"];
+    assert!(ringless >= 7 && ringless % 7 == 0, "{stats:?}");
+    let mut logged = 0;
+    for step in Snapshot::open(dir.path())
+        .unwrap()
+        .frames_from(Position::START)
+    {
+        let Step::Frame(frame, _) = step else {
+            panic!("{step:?}")
+        };
+        let counted =
+            |body: &Body<'_>| matches!(body, Body::Event(_) | Body::Metric(_) | Body::Span(_));
+        let records = frame.records().map(|record| record.unwrap().1.body);
+        logged += records.filter(counted).count() as u64;
+    }
+    assert_eq!(logged + stats.dropped_count, MANY * 7, "{stats:?}");
+    let in_log: u64 = read(dir.path()).losses.values().sum();
+    assert_eq!(in_log, stats.dropped_count);
 }
