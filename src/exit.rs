@@ -1,18 +1,15 @@
 //! What is to be done when the process ends normally (on return from `main`, `process::exit`, or
 //! after a panic of the main thread), and when it forks.
 
-#![expect(
-    unsafe_code,
-    reason = "registering with the C library is the only way to learn of an exit or a fork"
+#![cfg_attr(
+    any(unix, windows),
+    expect(
+        unsafe_code,
+        reason = "registering with the C library is the only way to learn of an exit or a fork"
+    )
 )]
 
-use std::{
-    cell::Cell,
-    sync::{Mutex, MutexGuard, Once, PoisonError, Weak},
-};
-
-#[cfg(unix)]
-use crate::sync::fork;
+use std::sync::{Mutex, Once, PoisonError, Weak};
 
 /// Something that wants to finish its work before the process is gone.
 pub(crate) trait AtExit: Send + Sync {
@@ -42,6 +39,7 @@ pub(crate) fn watch() {
         }
         #[cfg(unix)]
         {
+            use around_fork::{before, in_child, in_parent};
             type Handler = Option<extern "C" fn()>;
             extern "C" {
                 fn pthread_atfork(
@@ -65,31 +63,40 @@ pub(crate) fn register(work: Weak<dyn AtExit>) {
     live.push(work);
 }
 
+/// Around a fork.
 #[cfg(unix)]
-thread_local! {
-    /// Held by a thread while it forks.
-    static HELD: Cell<Option<MutexGuard<'static, Live>>> = const { Cell::new(None) };
+mod around_fork {
+    use std::{
+        cell::Cell,
+        sync::{MutexGuard, PoisonError},
+    };
+
+    use super::{Live, LIVE};
+    use crate::sync::fork;
+
+    thread_local! {
+        /// Held by a thread while it forks.
+        static HELD: Cell<Option<MutexGuard<'static, Live>>> = const { Cell::new(None) };
+    }
+
+    pub(super) extern "C" fn before() {
+        let live = LIVE.lock().unwrap_or_else(PoisonError::into_inner);
+        let _ = HELD.try_with(|held| held.set(Some(live)));
+        fork::before();
+    }
+
+    pub(super) extern "C" fn in_parent() {
+        fork::in_parent();
+        let _ = HELD.try_with(Cell::take);
+    }
+
+    pub(super) extern "C" fn in_child() {
+        fork::in_child();
+        let _ = HELD.try_with(Cell::take);
+    }
 }
 
-#[cfg(unix)]
-extern "C" fn before() {
-    let live = LIVE.lock().unwrap_or_else(PoisonError::into_inner);
-    let _ = HELD.try_with(|held| held.set(Some(live)));
-    fork::before();
-}
-
-#[cfg(unix)]
-extern "C" fn in_parent() {
-    fork::in_parent();
-    let _ = HELD.try_with(Cell::take);
-}
-
-#[cfg(unix)]
-extern "C" fn in_child() {
-    fork::in_child();
-    let _ = HELD.try_with(Cell::take);
-}
-
+#[cfg(any(unix, windows))]
 extern "C" fn run() {
     // Unwinding out of here would abort the process and hide its exit code.
     let _ = std::panic::catch_unwind(|| {

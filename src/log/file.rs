@@ -38,21 +38,27 @@ pub(super) fn boot_id() -> [u8; 16] {
     })
 }
 
+#[cfg(unix)]
 fn options() -> OpenOptions {
     let mut options = OpenOptions::new();
-    #[cfg(unix)]
-    {
-        options.mode(0o600);
-        options.custom_flags(rustix::fs::OFlags::NOFOLLOW.bits() as i32);
-    }
-    #[cfg(windows)]
-    {
-        use std::os::windows::fs::OpenOptionsExt;
-        // FILE_SHARE_READ | FILE_SHARE_WRITE | FILE_SHARE_DELETE: retention removes files that
-        // readers have open.
-        options.share_mode(7);
-    }
+    options.mode(0o600);
+    options.custom_flags(rustix::fs::OFlags::NOFOLLOW.bits() as i32);
     options
+}
+
+#[cfg(windows)]
+fn options() -> OpenOptions {
+    use std::os::windows::fs::OpenOptionsExt;
+    let mut options = OpenOptions::new();
+    // FILE_SHARE_READ | FILE_SHARE_WRITE | FILE_SHARE_DELETE: retention removes files that readers
+    // have open.
+    options.share_mode(7);
+    options
+}
+
+#[cfg(not(any(unix, windows)))]
+fn options() -> OpenOptions {
+    OpenOptions::new()
 }
 
 pub(super) fn open_ro(path: &Path) -> io::Result<File> {
@@ -63,7 +69,9 @@ pub(super) fn open_rw(path: &Path) -> io::Result<File> {
     options().read(true).write(true).open(path)
 }
 
-pub(super) fn open_or_create(path: &Path) -> io::Result<File> {
+/// The file of a lock, made if it is not there.
+#[cfg(unix)]
+fn open_or_create(path: &Path) -> io::Result<File> {
     let mut options = options();
     options.read(true).write(true).create(true).truncate(false);
     options.open(path)

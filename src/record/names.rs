@@ -8,7 +8,7 @@
 //!   the records that use them
 
 use std::{
-    cell::{Cell, RefCell},
+    cell::RefCell,
     sync::{
         atomic::{AtomicU32, AtomicU64, Ordering},
         Arc, OnceLock, PoisonError, Weak,
@@ -16,7 +16,7 @@ use std::{
 };
 
 use super::{layout::NAME_INLINE, wellknown};
-#[cfg(not(loom))]
+#[cfg(all(unix, not(loom)))]
 use crate::sync::fork::{keep_still, Still};
 use crate::sync::plain::{Mutex, MutexGuard};
 
@@ -197,27 +197,28 @@ fn new_table() -> Table {
 pub(crate) fn table() -> MutexGuard<'static, Table> {
     static TABLE: OnceLock<Mutex<Table>> = OnceLock::new();
     let table = TABLE.get_or_init(|| {
-        #[cfg(not(loom))]
+        #[cfg(all(unix, not(loom)))]
         keep_still(Still { hold, let_go });
         Mutex::new(new_table())
     });
     table.lock().unwrap_or_else(PoisonError::into_inner)
 }
 
-#[cfg(not(loom))]
+#[cfg(all(unix, not(loom)))]
 thread_local! {
     /// The table, while this thread forks.
-    static HELD: Cell<Option<MutexGuard<'static, Table>>> = const { Cell::new(None) };
+    static HELD: std::cell::Cell<Option<MutexGuard<'static, Table>>> =
+        const { std::cell::Cell::new(None) };
 }
 
-#[cfg(not(loom))]
+#[cfg(all(unix, not(loom)))]
 fn hold() {
     let _ = HELD.try_with(|held| held.set(Some(table())));
 }
 
-#[cfg(not(loom))]
+#[cfg(all(unix, not(loom)))]
 fn let_go() {
-    let _ = HELD.try_with(Cell::take);
+    let _ = HELD.try_with(std::cell::Cell::take);
 }
 
 impl Table {

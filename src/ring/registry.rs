@@ -130,20 +130,16 @@ impl Registry {
             return Err(CreateError::Options(problems));
         }
         let gate = Gate::new().ok_or(CreateError::TooMany)?;
-        let mut refused = None;
         #[cfg(unix)]
-        let (folder, shared) = match Self::files(options, log, instance, log_dir, &gate) {
-            Ok((folder, shared)) => (Some(folder), Some(shared)),
-            Err(why) => {
-                refused = Some(why);
-                (None, None)
-            }
+        let (folder, shared, refused) = match Self::files(options, log, instance, log_dir, &gate) {
+            Ok((folder, shared)) => (Some(folder), Some(shared), None),
+            Err(why) => (None, None, Some(why)),
         };
         #[cfg(not(unix))]
-        let shared = {
+        let (shared, refused) = {
             let _ = log_dir;
-            refused = Some("this system has no shared memory that we use".to_owned());
-            None
+            let why = "this system has no shared memory that we use";
+            (None, Some(why.to_owned()))
         };
         let shared = match shared {
             Some(shared) => shared,

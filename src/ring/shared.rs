@@ -4,18 +4,12 @@
 //! life, and which directory the log lives in. Where shared memory is refused, the same counters
 //! stand in plain memory and the names are not kept.
 
-use std::{path::Path, sync::PoisonError};
+use std::sync::PoisonError;
 
-#[cfg(unix)]
-use super::{
-    folder::{self, Folder},
-    layout::{self, Shape},
-};
 use super::{gate::Gate, layout::at, losses, storage::Memory};
 use crate::{
     clock::Anchor,
     record::{
-        id::{InstanceId, LogId},
         layout::{RecordKind, RECORD_VERSION},
         names::NameSink,
     },
@@ -33,32 +27,6 @@ pub struct Shared {
 }
 
 impl Shared {
-    /// Makes the file.
-    #[cfg(unix)]
-    pub fn create(
-        folder: &Folder,
-        log: LogId,
-        instance: InstanceId,
-        log_dir: &Path,
-        gate: Gate,
-    ) -> std::io::Result<Self> {
-        use std::os::{fd::AsFd, unix::ffi::OsStrExt};
-        let shape = Shape::plain(layout::NAMES_BYTES);
-        let file = folder.create_file(folder::NAMES, shape.bytes())?;
-        let memory = Memory::map(file.as_fd(), shape)?;
-        let mut identity = [0; 48];
-        identity[..16].copy_from_slice(&layout::start(layout::NAMES_MAGIC, 0));
-        identity[16..32].copy_from_slice(&log.0);
-        identity[32..].copy_from_slice(&instance.0);
-        put_bytes(memory.words(), 0, &identity);
-        let path = log_dir.as_os_str().as_bytes();
-        if path.len() <= layout::HEADER_BYTES - at::LOG_PATH * 8 - 8 {
-            put_bytes(memory.words(), at::LOG_PATH + 1, path);
-            memory.set(at::LOG_PATH, path.len() as u64, Ordering::Relaxed);
-        }
-        Ok(Self::over(memory, gate))
-    }
-
     /// Names and counters in this memory.
     pub fn over(memory: Memory, gate: Gate) -> Self {
         Self {
@@ -157,6 +125,50 @@ impl Shared {
         // Release: meets the Acquire of whoever reads names. The text is there before it counts.
         *written += size as u64 * 8;
         words[at::COMMITTED].store(written.to_le(), ord!(NamesCommit, Release));
+    }
+}
+
+/// The file, where shared memory is one.
+#[cfg(unix)]
+mod file {
+    use std::{
+        os::{fd::AsFd, unix::ffi::OsStrExt},
+        path::Path,
+    };
+
+    use super::{
+        super::{
+            folder::{self, Folder},
+            layout::{self, at, Shape},
+        },
+        put_bytes, Gate, Memory, Ordering, Shared,
+    };
+    use crate::record::id::{InstanceId, LogId};
+
+    impl Shared {
+        /// Makes the file.
+        pub fn create(
+            folder: &Folder,
+            log: LogId,
+            instance: InstanceId,
+            log_dir: &Path,
+            gate: Gate,
+        ) -> std::io::Result<Self> {
+            let shape = Shape::plain(layout::NAMES_BYTES);
+            let file = folder.create_file(folder::NAMES, shape.bytes())?;
+            let memory = Memory::map(file.as_fd(), shape)?;
+            let mut identity = [0; 48];
+            identity[..16].copy_from_slice(&layout::start(layout::NAMES_MAGIC, 0));
+            identity[16..32].copy_from_slice(&log.0);
+            identity[32..].copy_from_slice(&instance.0);
+            put_bytes(memory.words(), 0, &identity);
+            let path = log_dir.as_os_str().as_bytes();
+            if path.len() <= layout::HEADER_BYTES - at::LOG_PATH * 8 - 8 {
+                put_bytes(memory.words(), at::LOG_PATH + 1, path);
+                memory.set(at::LOG_PATH, path.len() as u64, Ordering::Relaxed);
+            }
+            Ok(Self::over(memory, gate))
+        }
     }
 }
 

@@ -97,9 +97,9 @@ impl Memory {
         let whole_pages = shape.data_at % page == 0 && shape.capacity % page == 0;
         let mirrored = cfg!(target_os = "linux") && shape.capacity > 0 && whole_pages;
         let again = if mirrored { shape.capacity } else { 0 };
-        let mut flags = mm::MapFlags::SHARED | mm::MapFlags::FIXED;
+        let flags = mm::MapFlags::SHARED | mm::MapFlags::FIXED;
         #[cfg(target_os = "linux")]
-        flags.insert(mm::MapFlags::POPULATE);
+        let flags = flags | mm::MapFlags::POPULATE;
         let access = mm::ProtFlags::READ | mm::ProtFlags::WRITE;
         // SAFETY: a new anonymous mapping without access rights, at a place that the kernel picks.
         let base = unsafe {

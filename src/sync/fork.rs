@@ -20,15 +20,7 @@ pub(crate) struct HomeFile(Arc<Slot>);
 /// `None` in the child of a fork.
 type Slot = Mutex<Option<File>>;
 
-/// Something that must be held still while the process forks: how, and how to let it go.
-#[derive(Clone, Copy)]
-pub(crate) struct Still {
-    pub(crate) hold: fn(),
-    pub(crate) let_go: fn(),
-}
-
 static FILES: Mutex<Vec<Weak<Slot>>> = Mutex::new(Vec::new());
-static STILL: Mutex<Vec<Still>> = Mutex::new(Vec::new());
 
 fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
     mutex.lock().unwrap_or_else(PoisonError::into_inner)
@@ -49,47 +41,67 @@ impl HomeFile {
     }
 }
 
-/// From now on `still` is held while the process forks.
-pub(crate) fn keep_still(still: Still) {
-    lock(&STILL).push(still);
-}
+/// What happens around a fork, where there is one.
+#[cfg(unix)]
+mod around {
+    use std::sync::{Mutex, MutexGuard, Weak};
 
-type Held = (
-    MutexGuard<'static, Vec<Still>>,
-    MutexGuard<'static, Vec<Weak<Slot>>>,
-);
+    use super::{lock, Slot, FILES};
 
-thread_local! {
-    /// What this thread holds while it forks.
-    static HELD: std::cell::Cell<Option<Held>> = const { std::cell::Cell::new(None) };
-}
+    /// Something that must be held still while the process forks: how, and how to let it go.
+    #[derive(Clone, Copy)]
+    pub(crate) struct Still {
+        pub(crate) hold: fn(),
+        pub(crate) let_go: fn(),
+    }
 
-/// Before a fork, on the thread that forks.
-pub(crate) fn before() {
-    let held = (lock(&STILL), lock(&FILES));
-    held.0.iter().for_each(|still| (still.hold)());
-    // A thread so far gone that it has no storage lets go at once.
-    let _ = HELD.try_with(|cell| cell.set(Some(held)));
-}
+    static STILL: Mutex<Vec<Still>> = Mutex::new(Vec::new());
 
-/// After a fork, in the parent.
-pub(crate) fn in_parent() {
-    if let Ok(Some((still, _))) = HELD.try_with(std::cell::Cell::take) {
+    /// From now on `still` is held while the process forks.
+    pub(crate) fn keep_still(still: Still) {
+        lock(&STILL).push(still);
+    }
+
+    type Held = (
+        MutexGuard<'static, Vec<Still>>,
+        MutexGuard<'static, Vec<Weak<Slot>>>,
+    );
+
+    thread_local! {
+        /// What this thread holds while it forks.
+        static HELD: std::cell::Cell<Option<Held>> = const { std::cell::Cell::new(None) };
+    }
+
+    /// Before a fork, on the thread that forks.
+    pub(crate) fn before() {
+        let held = (lock(&STILL), lock(&FILES));
+        held.0.iter().for_each(|still| (still.hold)());
+        // A thread so far gone that it has no storage lets go at once.
+        let _ = HELD.try_with(|cell| cell.set(Some(held)));
+    }
+
+    /// After a fork, in the parent.
+    pub(crate) fn in_parent() {
+        if let Ok(Some((still, _))) = HELD.try_with(std::cell::Cell::take) {
+            still.iter().rev().for_each(|still| (still.let_go)());
+        }
+    }
+
+    /// After a fork, in the child.
+    pub(crate) fn in_child() {
+        let Ok(Some((still, mut files))) = HELD.try_with(std::cell::Cell::take) else {
+            return;
+        };
+        for slot in files.drain(..).filter_map(|file| file.upgrade()) {
+            // The parent's copy stays open, and with it the lock. Whoever has the slot locked at this
+            // moment is a thread that is not here: then the copy stays.
+            if let Ok(mut slot) = slot.try_lock() {
+                slot.take();
+            }
+        }
         still.iter().rev().for_each(|still| (still.let_go)());
     }
 }
 
-/// After a fork, in the child.
-pub(crate) fn in_child() {
-    let Ok(Some((still, mut files))) = HELD.try_with(std::cell::Cell::take) else {
-        return;
-    };
-    for slot in files.drain(..).filter_map(|file| file.upgrade()) {
-        // The parent's copy stays open, and with it the lock. Whoever has the slot locked at this
-        // moment is a thread that is not here: then the copy stays.
-        if let Ok(mut slot) = slot.try_lock() {
-            slot.take();
-        }
-    }
-    still.iter().rev().for_each(|still| (still.let_go)());
-}
+#[cfg(unix)]
+pub(crate) use around::{before, in_child, in_parent, keep_still, Still};

@@ -8,7 +8,7 @@
 //! The bytes are drawn in `docs/format.md`, section 9.
 
 use std::{
-    fs::{self, File, OpenOptions},
+    fs::{self, File},
     io,
     path::{Path, PathBuf},
 };
@@ -337,12 +337,16 @@ pub fn drop_cursor(dir: &Path, name: &str) -> Result<(), CursorError> {
     sync_dir(&dir.join("cursors")).map_err(on("sync the directory of", &path))
 }
 
+#[cfg(unix)]
 fn create_dir(path: &Path) -> io::Result<()> {
+    use std::os::unix::fs::DirBuilderExt;
     let mut builder = fs::DirBuilder::new();
-    builder.recursive(true);
-    #[cfg(unix)]
-    std::os::unix::fs::DirBuilderExt::mode(&mut builder, 0o700);
-    builder.create(path)
+    builder.recursive(true).mode(0o700).create(path)
+}
+
+#[cfg(not(unix))]
+fn create_dir(path: &Path) -> io::Result<()> {
+    fs::create_dir_all(path)
 }
 
 fn sync_dir(path: &Path) -> io::Result<()> {
@@ -355,7 +359,7 @@ fn sync_dir(path: &Path) -> io::Result<()> {
 
 #[cfg(unix)]
 fn open_file(path: &Path) -> io::Result<File> {
-    use std::os::unix::fs::OpenOptionsExt;
+    use std::{fs::OpenOptions, os::unix::fs::OpenOptionsExt};
     let mut options = OpenOptions::new();
     options
         .read(true)
@@ -401,7 +405,7 @@ fn is_held(path: &Path) -> bool {
 /// Elsewhere a second file is opened for nobody else.
 #[cfg(windows)]
 fn take(path: &Path) -> Result<File, CursorError> {
-    use std::os::windows::fs::OpenOptionsExt;
+    use std::{fs::OpenOptions, os::windows::fs::OpenOptionsExt};
     const SHARING_VIOLATION: i32 = 32;
     let mut options = OpenOptions::new();
     options.read(true).write(true).create(true).truncate(false);

@@ -96,24 +96,36 @@ impl Registry {
         Some(Ring::new(number, memory, backing, further))
     }
 
+    /// The memory of a ring in a file, where files are to be had.
+    #[cfg(unix)]
+    fn file(&self, number: u32, shape: Shape) -> Option<Memory> {
+        use std::os::fd::AsFd;
+        let folder = self.inner.folder.as_ref()?;
+        let name = folder::ring_name(number);
+        let file = folder.create_file(&name, shape.bytes());
+        match file.and_then(|file| Memory::map(file.as_fd(), shape)) {
+            Ok(memory) => Some(memory),
+            Err(error) => {
+                let _ = folder.remove_file(&name);
+                let why = format!("{name}: {error}");
+                self.book().refused.get_or_insert(why);
+                None
+            }
+        }
+    }
+
+    #[cfg(not(unix))]
+    fn file(&self, _: u32, _: Shape) -> Option<Memory> {
+        None
+    }
+
     fn memory(&self, number: u32, shape: Shape) -> Option<(Memory, Backing)> {
         #[cfg(all(test, not(loom)))]
         if self.inner.wraps.load(Ordering::Relaxed) == 1 {
             return Some((Memory::heap(shape).ok()?, Backing::Private));
         }
-        #[cfg(unix)]
-        if let Some(folder) = &self.inner.folder {
-            use std::os::fd::AsFd;
-            let name = folder::ring_name(number);
-            let file = folder.create_file(&name, shape.bytes());
-            match file.and_then(|file| Memory::map(file.as_fd(), shape)) {
-                Ok(memory) => return Some((memory, Backing::File)),
-                Err(error) => {
-                    let _ = folder.remove_file(&name);
-                    let why = format!("{name}: {error}");
-                    self.book().refused.get_or_insert(why);
-                }
-            }
+        if let Some(memory) = self.file(number, shape) {
+            return Some((memory, Backing::File));
         }
         #[cfg(all(target_os = "linux", not(loom)))]
         {
