@@ -566,7 +566,7 @@ impl AtExit for Inner {
 
 impl Drop for Inner {
     fn drop(&mut self) {
-        let _ = self.shutdown(self.config.shutdown_timeout);
+        self.at_exit();
     }
 }
 
