@@ -195,8 +195,8 @@ fn shutdown_in_the_middle(then: impl Fn(&Path, Overflow, u64)) {
         let attempted = attempted.load(Ordering::Relaxed);
         let stats = manager.stats();
         let spans: u64 = read(dir.path()).spans.values().sum();
-        // A thread that was past the gate when it closed publishes its record after the last
-        // drain: that record is in flight, in the ring, as 64 bytes.
+        // A thread that was past the gate when it closed may publish its record after the last
+        // drain. Then it is in flight, in the ring's file, as 64 bytes; or taken back and lost.
         let in_flight: u64 = stats
             .rings
             .iter()

@@ -57,7 +57,7 @@ pub(crate) struct Local {
     #[allow(clippy::vec_box)]
     buffers: Vec<Box<AttributeBuffer>>,
     pub(super) runs: Vec<Arc<RunState>>,
-    engine: Arc<Engine>,
+    pub(super) engine: Arc<Engine>,
 }
 
 impl Local {
@@ -176,7 +176,7 @@ pub(crate) fn recycle(engine: &Engine, buffer: Box<AttributeBuffer>) {
 
 /// Does something with the state that this thread already has.
 #[inline]
-fn existing<R>(engine: &Engine, work: impl FnOnce(&mut Local) -> R) -> Option<R> {
+pub(super) fn existing<R>(engine: &Engine, work: impl FnOnce(&mut Local) -> R) -> Option<R> {
     let outcome = LOCALS.try_with(|locals| {
         let mut locals = locals.try_borrow_mut().ok()?;
         let local = locals

@@ -219,12 +219,39 @@ pub(super) fn replace_scope(
 pub(super) fn finish(state: &RunState, id: u64, verdict: Option<Status>) {
     let engine = &state.engine;
     if !engine.gate.is_open() {
-        return engine.lose_closed(RecordKind::Span);
+        return lose(state, id);
     }
     local::with(engine, RecordKind::Span, |local| {
         let now = engine.tick();
         pop_scope(state, local, id, verdict, now);
     });
+}
+
+/// Counts a span that outlived the log, and shows it as open no longer: whoever recovers the rings
+/// would count it again.
+#[cold]
+pub(super) fn lose(state: &RunState, id: u64) {
+    if state.engine.gate.is_home() {
+        local::existing(&state.engine, |local| {
+            let scoped = remove(local, id)?;
+            if scoped.slot != NO_SLOT {
+                local.producer.close(scoped.slot);
+            }
+            Some(())
+        });
+    }
+    state.engine.lose_closed(RecordKind::Span);
+}
+
+/// Takes a span out of the scope of this thread.
+fn remove(local: &mut Local, id: u64) -> Option<Scoped> {
+    let at = local.scope_at(id)?;
+    let scoped = local.scopes.remove(at);
+    close_ranks(local, at, id, scoped.previous);
+    if local.current.span == id {
+        local.current = scoped.previous;
+    }
+    Some(scoped)
 }
 
 /// A scope that is not the innermost one went away: what began inside it returns to what it would
@@ -275,21 +302,12 @@ pub(super) fn pop_scope(
 /// Takes a span out of the scope of this thread, and writes that it began.
 pub(super) fn leave(state: &RunState, id: u64) -> Option<Open> {
     if !state.engine.gate.is_open() {
-        state.engine.lose_closed(RecordKind::Span);
+        lose(state, id);
         return None;
     }
     let open = local::with(&state.engine, RecordKind::SpanStart, |local| {
-        let at = local.scope_at(id)?;
-        let Scoped {
-            open,
-            previous,
-            slot,
-        } = local.scopes.remove(at);
-        close_ranks(local, at, open.id, previous);
+        let Scoped { open, slot, .. } = remove(local, id)?;
         let start = open.end(state.trace, 0);
-        if local.current.span == open.id {
-            local.current = previous;
-        }
         // One that is not in the table has a start record already; a second one would be a second
         // span to a reader that sees no end of it.
         if slot != NO_SLOT {

@@ -140,6 +140,9 @@ fn current_span(state: &RunState) -> u64 {
 fn step(state: &RunState, id: u64, parent: u64, name: Name<'_>) -> u64 {
     let engine = &state.engine;
     if !engine.gate.is_open() {
+        if id != 0 {
+            scope::lose(state, id);
+        }
         engine.lose_closed(RecordKind::Span);
         return 0;
     }

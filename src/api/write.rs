@@ -25,6 +25,10 @@ fn push<const N: usize>(
         head.copy_from_slice(&fixed);
         tail.copy_from_slice(list);
     });
+    // The gate may have closed since the caller looked.
+    if !local.engine.gate.is_open() {
+        local.producer.too_late(kind);
+    }
 }
 
 /// What a record says about its attribute list.

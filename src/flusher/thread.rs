@@ -33,7 +33,8 @@ const STALL_SLEEP: Duration = Duration::from_millis(50);
 const IDLE_ROUNDS: u32 = 20;
 /// Pause before a round for threads that were inside a recording call when the gate closed.
 const LATE_PAUSE: Duration = Duration::from_millis(2);
-/// Most rounds for them; what comes later stays in its ring's file for the next open.
+/// Most rounds for them; what comes later stays in its ring's file for the next open, or is taken
+/// back and counted by its thread where the files are gone.
 const MOST_LATE_ROUNDS: u32 = 50;
 /// How long the last rounds may take when the log refuses to be written.
 const LAST_PATIENCE: Duration = Duration::from_secs(1);

@@ -531,10 +531,8 @@ impl Inner {
             std::thread::sleep(Duration::from_micros(200));
         }
         let _ = flusher.join();
-        if self.engine.rings.is_drained() {
-            // What cannot be removed is found logged by the next open.
-            let _ = self.engine.rings.remove_files();
-        }
+        // What cannot be removed is found logged by the next open.
+        let _ = self.engine.rings.close_drained();
         let backends = self
             .backends
             .write()

@@ -43,7 +43,7 @@ impl Gate {
     pub fn new() -> Option<Self> {
         // Relaxed, everywhere in this file: the words carry no data with them. A recording call
         // that sees a gate open a moment late or close a moment late does no harm: rings outlive
-        // the closing, and what comes after the last round is counted by its next reader.
+        // the closing, and who published after the last round finds that out (`too_late`).
         let index = TAKEN.iter().enumerate().find_map(|(i, taken)| {
             let free = |bits: u64| (bits != u64::MAX).then(|| bits | (bits + 1));
             let before = taken

@@ -86,6 +86,16 @@ impl Producer {
         self.writer.lose(cause as u8, kind as u8);
     }
 
+    /// For a thread that was recording while the log was closed: if nobody will read its last
+    /// record, takes that back and counts it.
+    #[cold]
+    #[inline(never)]
+    pub fn too_late(&mut self, kind: RecordKind) {
+        if self.registry.is_over() && self.writer.take_back() {
+            self.lose(LossCause::Shutdown, kind);
+        }
+    }
+
     /// Shows a span as open until it is closed; `None` if the table is full.
     #[inline(always)]
     pub fn open(&mut self, span: OpenSpan) -> Option<u16> {

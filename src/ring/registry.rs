@@ -110,6 +110,8 @@ struct Book {
     anchor: Anchor,
     refused: Option<String>,
     has_consumers: bool,
+    /// Whether the files are gone.
+    over: bool,
 }
 
 impl Registry {
@@ -160,6 +162,7 @@ impl Registry {
             anchor,
             refused,
             has_consumers: false,
+            over: false,
         };
         Ok(Self {
             inner: Arc::new(Inner {
@@ -388,13 +391,29 @@ impl Registry {
         self.inner.stopped.load(Ordering::Relaxed) == 0
     }
 
-    /// Whether no ring holds a record that was not released.
-    pub fn is_drained(&self) -> bool {
-        // Relaxed: asked when nobody drains any more; a record that is being written meanwhile
-        // comes too late anyway.
-        let get = |ring: &Ring, at| ring.memory.get(at, Ordering::Relaxed);
-        let rings = &self.book().rings;
-        rings.iter().all(|r| get(r, at::HEAD) == get(r, at::TAIL))
+    /// When nobody drains any more: takes the files away if everything in the rings was logged.
+    /// What is in one stays there for the next open otherwise.
+    ///
+    /// # Errors
+    /// If the folder cannot be emptied.
+    pub fn close_drained(&self) -> io::Result<()> {
+        {
+            let mut book = self.book();
+            // Relaxed: what a thread published before it last locked the book is seen here; one
+            // that locks it later learns that it came too late (`Producer::too_late`).
+            let get = |ring: &Ring, at| ring.memory.get(at, Ordering::Relaxed);
+            let drained = |ring: &Arc<Ring>| get(ring, at::HEAD) == get(ring, at::TAIL);
+            if !book.rings.iter().all(drained) {
+                return Ok(());
+            }
+            book.over = true;
+        }
+        self.remove_files()
+    }
+
+    /// Whether the files are gone: what is published now nobody will ever read.
+    pub(super) fn is_over(&self) -> bool {
+        self.book().over
     }
 
     /// Takes the files away, after everything in them was logged. The memory stays usable.

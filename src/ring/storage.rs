@@ -384,6 +384,21 @@ impl Writer {
         }
     }
 
+    /// Takes back what the consumer has not read, when there is no consumer any more; false if
+    /// it has read everything. Nothing fits afterwards.
+    pub fn take_back(&mut self) -> bool {
+        // Relaxed: its last store is long over, as the caller learned under a lock.
+        let head = self.memory.get(at::HEAD, Ordering::Relaxed);
+        if head == self.tail || head % 8 != 0 || head > self.tail {
+            return false;
+        }
+        self.tail = head;
+        self.limit = head;
+        // Relaxed: nobody reads what it could make visible.
+        self.published().store(head.to_le(), Ordering::Relaxed);
+        true
+    }
+
     /// Moves on to the start of the area if a record would straddle its end and there is room for
     /// that. Never needed in mirrored memory.
     pub fn wrap(&mut self, words: usize) {

@@ -36,6 +36,35 @@ fn full_rings_count_what_they_drop() {
 }
 
 #[test]
+fn what_comes_after_the_end_is_taken_back_and_counted_once() {
+    let registry = small(true);
+    let mut consumers = registry.consumers().expect("the first");
+    let mut producer = registry.lease("late", 1).expect("a ring");
+    assert!(push(&mut producer, 8, 1));
+    consumers.refresh();
+    // Not drained: nothing is over, and what comes late waits for the next open.
+    registry.close_drained().expect("left alone");
+    assert!(push(&mut producer, 8, 2));
+    producer.too_late(RecordKind::Event);
+    assert_eq!(drain(&mut consumers, 0).len(), 2);
+    registry.close_drained().expect("removed");
+    producer.too_late(RecordKind::Event);
+    let mut losses = Vec::new();
+    consumers.new_losses(0, |cause, kind, total| losses.push((cause, kind, total)));
+    assert!(losses.is_empty(), "what was read is not lost: {losses:?}");
+    for total in 1..=3 {
+        assert!(push(&mut producer, 8, 3));
+        producer.too_late(RecordKind::Event);
+        consumers.new_losses(0, |cause, kind, total| losses.push((cause, kind, total)));
+        let late = (LossCause::Shutdown as u8, RecordKind::Event as u8, total);
+        assert_eq!(losses.pop(), Some(late));
+        assert!(losses.is_empty());
+    }
+    let left: usize = registry.stats().rings.iter().map(|r| r.used_bytes).sum();
+    assert_eq!(left, 0);
+}
+
+#[test]
 fn ten_thousand_short_threads_use_few_rings() {
     let registry = registry(Path::new("/dev/shm"), |_| {});
     let mut consumers = registry.consumers().expect("the first");
