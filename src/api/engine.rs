@@ -6,6 +6,7 @@ use crate::{
     clock::Clock,
     record::{id::InstanceId, kinds::LossCause, layout::RecordKind},
     ring::{Gate, Registry},
+    sampling::Rules,
 };
 
 /// What is recorded at all, from the configuration.
@@ -33,13 +34,15 @@ pub(crate) struct Engine {
     pub(crate) rings: Registry,
     /// What is recorded.
     pub(crate) switches: Switches,
+    /// Which traces are recorded.
+    pub(crate) sampling: Rules,
     /// Records lost in this process if it is a forked child: its rings are the parent's.
     lost_in_child: AtomicU64,
     clock: &'static Clock,
 }
 
 impl Engine {
-    pub(crate) fn new(rings: Registry, switches: Switches) -> Self {
+    pub(crate) fn new(rings: Registry, switches: Switches, sampling: Rules) -> Self {
         static SERIAL: AtomicU64 = AtomicU64::new(1);
         Self {
             // Relaxed: only uniqueness counts.
@@ -48,6 +51,7 @@ impl Engine {
             gate: rings.gate().clone(),
             rings,
             switches,
+            sampling,
             lost_in_child: AtomicU64::new(0),
             clock: Clock::get(),
         }

@@ -113,9 +113,14 @@ impl<'r> Draft<'r> {
 
     #[inline]
     fn move_to_trace(&mut self, trace: TraceId) {
-        if let Some(place) = self.place.get_mut() {
+        let Some(place) = self.place.get_mut().filter(|place| place.trace != trace) else {
+            return;
+        };
+        if place.engine.sampling.keeps(trace) {
             place.trace = trace;
             place.low = trace.as_u128() as u64;
+        } else {
+            self.place = Held::NOTHING;
         }
     }
 

@@ -15,7 +15,7 @@ use super::{
 use crate::{
     record::{
         attributes::AttributeBuffer,
-        id::{random_u128, TraceId},
+        id::{mixed, random_u128, TraceId},
         kinds::LossCause,
         layout::RecordKind,
     },
@@ -82,10 +82,7 @@ impl Local {
     #[inline]
     fn random(&mut self) -> u64 {
         self.seed = self.seed.wrapping_add(0x9e37_79b9_7f4a_7c15);
-        let mut z = self.seed;
-        z = (z ^ (z >> 30)).wrapping_mul(0xbf58_476d_1ce4_e5b9);
-        z = (z ^ (z >> 27)).wrapping_mul(0x94d0_49bb_1331_11eb);
-        z ^ (z >> 31)
+        mixed(self.seed)
     }
 
     /// Where an open span of this thread is, looked for from the innermost.

@@ -20,12 +20,15 @@ use super::{
     steps::Steps,
     write::{self, TraceBegin, TraceFinish},
 };
-use crate::record::{
-    attributes::{AttributeBuffer, AttributeValue},
-    id::{SpanId, TraceId},
-    kinds::{SpanKind, Status},
-    layout::{flag, RecordKind, KEY_NAME},
-    names::Name,
+use crate::{
+    record::{
+        attributes::{AttributeBuffer, AttributeValue},
+        id::{SpanId, TraceId},
+        kinds::{SpanKind, Status},
+        layout::{flag, RecordKind, KEY_NAME},
+        names::Name,
+    },
+    sampling::{Asked, Threshold},
 };
 
 /// What the handles of one run share. Threads keep a few for their next runs, so that starting a
@@ -39,6 +42,8 @@ pub(crate) struct RunState {
     name: u32,
     start: u64,
     flags: u16,
+    /// Whether anything of it is recorded.
+    sampled: bool,
     /// Handles that users hold. The last one to go ends the run.
     handles: AtomicU32,
     /// 0 while the run is open.
@@ -77,6 +82,8 @@ pub struct TraceOptions {
     pub(crate) id: Option<(TraceId, bool)>,
     pub(crate) foreign: Option<String>,
     pub(crate) remote_parent: Option<SpanId>,
+    pub(crate) caller: Option<(bool, Option<Threshold>)>,
+    pub(crate) graph: Option<String>,
 }
 
 impl TraceOptions {
@@ -108,6 +115,24 @@ impl TraceOptions {
         self.remote_parent = Some(span);
         self
     }
+
+    /// What the caller in another process decided: the flag `sampled` of its `traceparent`, and the
+    /// threshold that its `tracestate` gives ([`Threshold::from_tracestate`]). It counts more than
+    /// our own rates unless `parent_based_sampling` is off; without a threshold the trace stands
+    /// for itself alone.
+    #[must_use]
+    pub fn remote_sampled(mut self, sampled: bool, threshold: Option<Threshold>) -> Self {
+        self.caller = Some((sampled, threshold));
+        self
+    }
+
+    /// The graph that runs: attribute `graph_id`, and what `graph_sampling_rates` look at; without
+    /// it they look at the name of the trace.
+    #[must_use]
+    pub fn graph(mut self, id: impl Into<String>) -> Self {
+        self.graph = Some(id.into());
+        self
+    }
 }
 
 impl Run {
@@ -128,9 +153,33 @@ impl Run {
         }
         let state = local::with(engine, RecordKind::TraceStart, |local| {
             let (trace, foreign) = options.id.unwrap_or_else(|| (local.trace_id(), false));
-            let flags = if foreign { flag::FOREIGN_ID } else { 0 };
+            let (sampled, threshold) = engine.sampling.decide(&Asked {
+                trace,
+                graph: options.graph.as_deref().unwrap_or_else(|| name.text()),
+                caller: options.caller,
+            });
+            let mut flags = if foreign { flag::FOREIGN_ID } else { 0 };
+            if options.remote_parent.is_some() {
+                flags |= flag::REMOTE_PARENT;
+            }
+            let mut begin = TraceBegin {
+                trace,
+                name: name.id(),
+                tick: 0,
+                remote_parent: options.remote_parent.map_or(0, SpanId::get),
+                threshold: threshold.bits(),
+                flags,
+            };
+            if !sampled {
+                return Self::pooled(engine, local, begin, false);
+            }
             let mut attributes = None;
-            if name.inline_text().is_some() || options.foreign.is_some() {
+            let texts = [
+                name.inline_text(),
+                options.foreign.as_deref(),
+                options.graph.as_deref(),
+            ];
+            if texts.iter().any(Option::is_some) {
                 let mut buffer = local.buffer();
                 if let Some(text) = name.inline_text() {
                     buffer.push_reserved(KEY_NAME, text);
@@ -141,23 +190,15 @@ impl Run {
                         text.as_str(),
                     );
                 }
+                if let Some(graph) = &options.graph {
+                    let key = Name::of_id(crate::record::wellknown::GRAPH_ID);
+                    buffer.push_named(key, graph.as_str());
+                }
                 attributes = Some(buffer);
             }
-            let begin = TraceBegin {
-                trace,
-                name: name.id(),
-                tick: engine.tick(),
-                remote_parent: options.remote_parent.map_or(0, SpanId::get),
-                threshold: 0,
-                flags: flags
-                    | if options.remote_parent.is_some() {
-                        flag::REMOTE_PARENT
-                    } else {
-                        0
-                    },
-            };
+            begin.tick = engine.tick();
             write::trace_start(local, begin, attributes);
-            Self::pooled(engine, local, begin)
+            Self::pooled(engine, local, begin, true)
         });
         Self {
             state: Held::new(state),
@@ -165,7 +206,12 @@ impl Run {
     }
 
     /// A state from the thread's pool, or a new one.
-    fn pooled(engine: &Arc<Engine>, local: &mut Local, begin: TraceBegin) -> Arc<RunState> {
+    fn pooled(
+        engine: &Arc<Engine>,
+        local: &mut Local,
+        begin: TraceBegin,
+        sampled: bool,
+    ) -> Arc<RunState> {
         for pooled in &mut local.runs {
             // Alone in holding it: every handle of its last run is gone.
             if let Some(state) = Arc::get_mut(pooled) {
@@ -174,6 +220,7 @@ impl Run {
                 state.name = begin.name;
                 state.start = begin.tick;
                 state.flags = begin.flags;
+                state.sampled = sampled;
                 *state.handles.get_mut() = 1;
                 *state.ended.get_mut() = 0;
                 // What was set behind its end.
@@ -191,6 +238,7 @@ impl Run {
             name: begin.name,
             start: begin.tick,
             flags: begin.flags,
+            sampled,
             handles: AtomicU32::new(1),
             ended: AtomicU64::new(0),
             attributes: Mutex::new(None),
@@ -201,16 +249,17 @@ impl Run {
         state
     }
 
-    /// The trace id; `None` when nothing is recorded.
+    /// The trace id, also of a run that is not sampled, so that what it calls can know; `None`
+    /// when recording is off.
     #[inline]
     pub fn trace_id(&self) -> Option<TraceId> {
-        self.state().map(|state| state.trace)
+        self.held().map(|state| state.trace)
     }
 
     /// Whether anything is recorded.
     #[inline]
     pub fn is_recording(&self) -> bool {
-        self.state.get().is_some()
+        self.state().is_some()
     }
 
     /// Sets an attribute of the trace. It is written when the run ends; set later, it is ignored.
@@ -360,8 +409,15 @@ impl Run {
         self.finish(Status::Ok);
     }
 
+    /// What is recorded into; `None` if nothing is.
     #[inline(always)]
     pub(super) fn state(&self) -> Option<&RunState> {
+        self.held().filter(|state| state.sampled)
+    }
+
+    /// What the handles share, sampled or not.
+    #[inline(always)]
+    fn held(&self) -> Option<&RunState> {
         self.state.get().map(|state| &**state)
     }
 
@@ -485,7 +541,7 @@ impl RunState {
 impl Clone for Run {
     #[inline]
     fn clone(&self) -> Self {
-        if let Some(state) = self.state() {
+        if let Some(state) = self.held() {
             // Relaxed: a new handle comes from one that is still held, as in `Arc`.
             state.handles.fetch_add(1, Ordering::Relaxed);
         }

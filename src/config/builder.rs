@@ -142,6 +142,27 @@ impl Config {
         self
     }
 
+    /// Sets which part of all traces is recorded, 0 to 1.
+    #[must_use]
+    pub fn sampling_rate(mut self, rate: f64) -> Self {
+        self.sampling_rate = rate;
+        self
+    }
+
+    /// Sets which part of the traces of a graph is recorded; `*` in its id stands for any characters.
+    #[must_use]
+    pub fn graph_sampling_rate(mut self, graph: impl Into<String>, rate: f64) -> Self {
+        self.graph_sampling_rates.set(graph, rate);
+        self
+    }
+
+    /// Sets whether what a caller in another process decided counts before our own rates.
+    #[must_use]
+    pub fn parent_based_sampling(mut self, parent_based: bool) -> Self {
+        self.parent_based_sampling = parent_based;
+        self
+    }
+
     /// Sets whether type, message and causes of errors are kept.
     #[must_use]
     pub fn capture_errors(mut self, capture: bool) -> Self {

@@ -35,7 +35,7 @@ pub use validate::ConfigError;
 
 use std::{path::PathBuf, time::Duration};
 
-use crate::{backend::BackendConfig, log, model::AttributeMap, ring};
+use crate::{backend::BackendConfig, log, model::AttributeMap, ring, sampling::GraphRates};
 
 /// Configuration of a [`Manager`](crate::Manager).
 ///
@@ -68,6 +68,14 @@ pub struct Config {
     pub enable_events: bool,
     /// Record metrics and let readers derive them. Default: true.
     pub enable_metrics: bool,
+    /// Part of all traces that is recorded, 0 to 1. The trace id alone decides which, alike in every
+    /// process; of the others nothing is recorded, of no kind. Default: 1.
+    pub sampling_rate: f64,
+    /// Rates of graphs that `sampling_rate` is not for, by patterns of their ids (`*` stands for any
+    /// characters): of `TraceOptions::graph`, else the name of the trace. Default: none.
+    pub graph_sampling_rates: GraphRates,
+    /// What a caller in another process decided counts before our own rates. Default: true.
+    pub parent_based_sampling: bool,
     /// Keep type, message and causes of errors. Default: true.
     pub capture_errors: bool,
     /// Attributes of the process: `service.name` and the like. Default: none; up to 32 KiB.
@@ -106,6 +114,9 @@ impl Default for Config {
             enable_traces: true,
             enable_events: true,
             enable_metrics: true,
+            sampling_rate: 1.0,
+            graph_sampling_rates: GraphRates::default(),
+            parent_based_sampling: true,
             capture_errors: true,
             resource_attributes: AttributeMap::new(),
             custom_attributes: AttributeMap::new(),

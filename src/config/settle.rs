@@ -8,7 +8,11 @@ use std::{
 };
 
 use super::{validate::ConfigError, Config};
-use crate::model::AttributeMap;
+use crate::{
+    model::AttributeMap,
+    record::id::TraceId,
+    sampling::{Rules, Threshold},
+};
 
 /// The log of a configuration that names backends, and none of them a file.
 const LOG_NAME: &str = "telemetry.emberlog";
@@ -49,6 +53,29 @@ impl Config {
         }
         (self.custom_attributes, self.resource_attributes) = self.attributes();
         Ok(Some(self))
+    }
+
+    /// Whether a trace with this id is recorded: what `sampling_rate` says, the same in every
+    /// process. Rates of graphs and callers in other processes are not asked.
+    ///
+    /// ```
+    /// # use emberlog::{Config, TraceId};
+    /// let config = Config::default().sampling_rate(0.25);
+    /// let id = "4BF92F35-77B3-4DA6-A3CE-929D0E0E4736".parse::<TraceId>()?;
+    /// assert!(config.should_sample(id));
+    /// # Ok::<_, Box<dyn std::error::Error>>(())
+    /// ```
+    pub fn should_sample(&self, trace: TraceId) -> bool {
+        Threshold::of_rate(self.sampling_rate).keeps(trace)
+    }
+
+    /// What the recording side asks.
+    pub(crate) fn sampling_rules(&self) -> Rules {
+        Rules::new(
+            self.sampling_rate,
+            self.graph_sampling_rates.clone(),
+            self.parent_based_sampling,
+        )
     }
 
     /// Where the log is if nobody says so.

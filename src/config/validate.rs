@@ -65,6 +65,15 @@ impl Config {
                 "in_memory must be at least 8 MiB, not {bytes} bytes"
             ));
         }
+        let mut rate = |name: &str, rate: f64| {
+            if !(0.0..=1.0).contains(&rate) {
+                problems.push(format!("{name} must be between 0.0 and 1.0, not {rate:?}"));
+            }
+        };
+        rate("sampling_rate", self.sampling_rate);
+        for (graph, of_graph) in self.graph_sampling_rates.iter() {
+            rate(&format!("graph_sampling_rates of {graph:?}"), of_graph);
+        }
         if self.buffer_size < 1 {
             problems.push("buffer_size must be at least 1, not 0".to_owned());
         }

@@ -131,7 +131,7 @@ impl Manager {
             errors: config.capture_errors,
         };
         let consumers = registry.consumers().ok_or(OpenError::TooMany)?;
-        let engine = Arc::new(Engine::new(registry, switches));
+        let engine = Arc::new(Engine::new(registry, switches, config.sampling_rules()));
         let shared = Arc::new(flusher::Shared::new());
         let flusher = Flusher::new(
             Arc::clone(&engine),
