@@ -30,7 +30,7 @@ const ARROWS: &[(&str, &[&str])] = &[
     // The engine is what the recording handles and the flusher share.
     (
         "flusher",
-        &["api", "clock", "log", "record", "ring", "stats"],
+        &["api", "clock", "log", "record", "ring", "sampling", "stats"],
     ),
     ("log", &["clock", "record"]),
     (

@@ -1,6 +1,9 @@
 //! What the recording side of one open log shares between its handles, its threads and its flusher.
 
-use std::sync::atomic::{AtomicU64, Ordering};
+use std::{
+    sync::atomic::{AtomicU64, Ordering},
+    time::Duration,
+};
 
 use crate::{
     clock::Clock,
@@ -61,6 +64,11 @@ impl Engine {
     #[inline(always)]
     pub(crate) fn tick(&self) -> u64 {
         self.clock.tick()
+    }
+
+    /// A length in ticks as time.
+    pub(crate) fn length(&self, ticks: u64) -> Duration {
+        Duration::from_nanos(self.clock.first().duration_ns(ticks))
     }
 
     /// Why recording is off.

@@ -15,10 +15,11 @@ use super::{
     failure,
     held::Held,
     local::{self, Current, Local},
-    scope::{no_verdict, Parent},
+    options::TraceOptions,
+    scope::{no_verdict, show_trace, ContextGuard, Parent},
     span::ActiveSpan,
     steps::Steps,
-    write::{self, TraceBegin, TraceFinish},
+    write::{self, Shown, TraceBegin, TraceFinish},
 };
 use crate::{
     record::{
@@ -42,13 +43,26 @@ pub(crate) struct RunState {
     name: u32,
     start: u64,
     flags: u16,
-    /// Whether anything of it is recorded.
-    sampled: bool,
+    threshold: Threshold,
+    sampled: Sampled,
+    /// Where it is shown as open, if it is held: a crash judges by that.
+    shown: Option<Shown>,
     /// Handles that users hold. The last one to go ends the run.
     handles: AtomicU32,
     /// 0 while the run is open.
     ended: AtomicU64,
     attributes: Mutex<Option<Box<AttributeBuffer>>>,
+}
+
+/// What is recorded of a run.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Sampled {
+    /// Everything.
+    Yes,
+    /// Everything, into a ring that holds it until it is known how the run went.
+    Held,
+    /// Nothing.
+    No,
 }
 
 /// Runs that a thread keeps for reuse.
@@ -74,65 +88,6 @@ pub(super) const POOLED_RUNS: usize = 8;
 /// ```
 pub struct Run {
     state: Held<Arc<RunState>>,
-}
-
-/// How a trace begins, beyond its name.
-#[derive(Clone, Debug, Default)]
-pub struct TraceOptions {
-    pub(crate) id: Option<(TraceId, bool)>,
-    pub(crate) foreign: Option<String>,
-    pub(crate) remote_parent: Option<SpanId>,
-    pub(crate) caller: Option<(bool, Option<Threshold>)>,
-    pub(crate) graph: Option<String>,
-}
-
-impl TraceOptions {
-    /// A fresh id and no parent.
-    pub fn new() -> Self {
-        Self::default()
-    }
-
-    /// Takes this id.
-    #[must_use]
-    pub fn id(mut self, id: TraceId) -> Self {
-        self.id = Some((id, false));
-        self
-    }
-
-    /// Takes the id that `text` stands for: 32 hex digits or a dashed UUID literally, anything
-    /// else by hash ([`TraceId::from_text`]), kept as attribute `emberlog.trace_id`.
-    #[must_use]
-    pub fn id_text(mut self, text: &str) -> Self {
-        let (id, foreign) = TraceId::from_text(text);
-        self.id = Some((id, foreign));
-        self.foreign = foreign.then(|| text.to_owned());
-        self
-    }
-
-    /// The span of the caller in another process.
-    #[must_use]
-    pub fn remote_parent(mut self, span: SpanId) -> Self {
-        self.remote_parent = Some(span);
-        self
-    }
-
-    /// What the caller in another process decided: the flag `sampled` of its `traceparent`, and the
-    /// threshold that its `tracestate` gives ([`Threshold::from_tracestate`]). It counts more than
-    /// our own rates unless `parent_based_sampling` is off; without a threshold the trace stands
-    /// for itself alone.
-    #[must_use]
-    pub fn remote_sampled(mut self, sampled: bool, threshold: Option<Threshold>) -> Self {
-        self.caller = Some((sampled, threshold));
-        self
-    }
-
-    /// The graph that runs: attribute `graph_id`, and what `graph_sampling_rates` look at; without
-    /// it they look at the name of the trace.
-    #[must_use]
-    pub fn graph(mut self, id: impl Into<String>) -> Self {
-        self.graph = Some(id.into());
-        self
-    }
 }
 
 impl Run {
@@ -169,10 +124,15 @@ impl Run {
                 remote_parent: options.remote_parent.map_or(0, SpanId::get),
                 threshold: threshold.bits(),
                 flags,
+                held: false,
+                shown: None,
             };
-            if !sampled {
-                return Self::pooled(engine, local, begin, false);
-            }
+            let sampled = match sampled {
+                true => Sampled::Yes,
+                false if engine.sampling.outcome().is_some() => Sampled::Held,
+                false => return Self::pooled(engine, local, begin, Sampled::No),
+            };
+            begin.held = sampled == Sampled::Held;
             let mut attributes = None;
             let texts = [
                 name.inline_text(),
@@ -198,7 +158,10 @@ impl Run {
             }
             begin.tick = engine.tick();
             write::trace_start(local, begin, attributes);
-            Self::pooled(engine, local, begin, true)
+            if begin.held {
+                begin.shown = show_trace(local, &begin);
+            }
+            Self::pooled(engine, local, begin, sampled)
         });
         Self {
             state: Held::new(state),
@@ -210,7 +173,7 @@ impl Run {
         engine: &Arc<Engine>,
         local: &mut Local,
         begin: TraceBegin,
-        sampled: bool,
+        sampled: Sampled,
     ) -> Arc<RunState> {
         for pooled in &mut local.runs {
             // Alone in holding it: every handle of its last run is gone.
@@ -221,6 +184,8 @@ impl Run {
                 state.start = begin.tick;
                 state.flags = begin.flags;
                 state.sampled = sampled;
+                state.shown = begin.shown;
+                state.threshold = Threshold::from_bits(begin.threshold);
                 *state.handles.get_mut() = 1;
                 *state.ended.get_mut() = 0;
                 // What was set behind its end.
@@ -239,6 +204,8 @@ impl Run {
             start: begin.tick,
             flags: begin.flags,
             sampled,
+            shown: begin.shown,
+            threshold: Threshold::from_bits(begin.threshold),
             handles: AtomicU32::new(1),
             ended: AtomicU64::new(0),
             attributes: Mutex::new(None),
@@ -379,7 +346,7 @@ impl Run {
         local::with(&state.engine, RecordKind::Link, |local| {
             let from = (state.trace, from.map_or(0, SpanId::get));
             let to = (trace, span.map_or(0, SpanId::get));
-            write::link(local, from, to, state.engine.tick(), None);
+            write::link(local, state.is_held(), from, to, state.engine.tick(), None);
         });
     }
 
@@ -412,7 +379,7 @@ impl Run {
     /// What is recorded into; `None` if nothing is.
     #[inline(always)]
     pub(super) fn state(&self) -> Option<&RunState> {
-        self.held().filter(|state| state.sampled)
+        self.held().filter(|state| state.sampled != Sampled::No)
     }
 
     /// What the handles share, sampled or not.
@@ -507,6 +474,36 @@ impl RunState {
         }
     }
 
+    /// Whether it is held until it is known how it went.
+    #[inline(always)]
+    pub(super) fn is_held(&self) -> bool {
+        self.sampled == Sampled::Held
+    }
+
+    /// It is over: no longer shown as open.
+    fn hide(&self, local: &mut Local, Shown { ring, slot }: Shown) {
+        match local.ring(true) {
+            Some(own) if own.ring() == ring => own.close(slot),
+            _ => {
+                let rings = &self.engine.rings;
+                rings.close_open_span(ring.0, slot, self.start);
+            }
+        }
+    }
+
+    /// Whether a run that went like this is kept, and the whole probability of that where it is
+    /// not the one that its start was recorded with.
+    fn judge(&self, status: Status, ticks: u64) -> (bool, Option<f64>) {
+        let Some(outcome) = self.engine.sampling.outcome() else {
+            return (true, None);
+        };
+        let whole = outcome.threshold(status, self.engine.length(ticks));
+        let kept = !self.is_held() || whole.keeps(self.trace);
+        // The same part of the id decides both times, so the lower threshold is the whole.
+        let lower = kept && whole < self.threshold;
+        (kept, lower.then(|| whole.rate()))
+    }
+
     fn end(&self, status: Status) {
         // AcqRel: one handle wins; it sees what the others set before they let go.
         if self.ended.swap(1, Ordering::AcqRel) != 0 {
@@ -525,15 +522,30 @@ impl RunState {
             }
             let error = status == Status::Error
                 && attributes.as_ref().is_some_and(|a| !a.words().is_empty());
+            let end = self.engine.tick();
+            let (kept, rate) = self.judge(status, end.saturating_sub(self.start));
+            if let Some(rate) = rate {
+                let buffer = attributes.get_or_insert_with(|| local.buffer());
+                buffer.push_named(Name::of_id(crate::record::wellknown::SAMPLING_RATE), &rate);
+            }
+            let mut flags = self.flags;
+            for (is, bit) in [(error, flag::ERROR), (!kept, flag::PROVISIONAL)] {
+                flags |= if is { bit } else { 0 };
+            }
             let end = TraceFinish {
                 trace: self.trace,
                 name,
                 start: self.start,
-                end: self.engine.tick(),
+                end,
                 status,
-                flags: self.flags | if error { flag::ERROR } else { 0 },
+                flags,
+                threshold: rate.map_or(0, |rate| Threshold::of_rate(rate).bits() + 1),
+                held: self.is_held(),
             };
             write::trace_end(local, end, attributes.take());
+            if let Some(shown) = self.shown {
+                self.hide(local, shown);
+            }
         });
     }
 }
@@ -565,26 +577,5 @@ impl fmt::Debug for Run {
         f.debug_struct("Run")
             .field("trace_id", &self.trace_id())
             .finish()
-    }
-}
-
-/// Restores the thread's open span when dropped; made by [`Run::enter`].
-#[derive(Debug)]
-#[must_use = "dropping it leaves the context at once"]
-pub struct ContextGuard<'r> {
-    state: Held<&'r RunState>,
-    previous: Option<Current>,
-    // The context belongs to this thread.
-    _thread: std::marker::PhantomData<*const ()>,
-}
-
-impl Drop for ContextGuard<'_> {
-    #[inline]
-    fn drop(&mut self) {
-        if let (Some(state), Some(previous)) = (self.state.get(), self.previous) {
-            local::with(&state.engine, RecordKind::Span, |local| {
-                local.current = previous
-            });
-        }
     }
 }

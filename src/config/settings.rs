@@ -199,6 +199,26 @@ static SETTINGS: &[Setting] = &[
         parent_based_sampling
     ),
     field!(
+        "force_sample_on_error",
+        &["EMBERLOG_FORCE_SAMPLE_ON_ERROR"],
+        force_sample_on_error
+    ),
+    field!(
+        "error_sample_rate",
+        &["EMBERLOG_ERROR_SAMPLE_RATE"],
+        error_sample_rate
+    ),
+    field!(
+        "slow_threshold_seconds",
+        &["EMBERLOG_SLOW_THRESHOLD_SECONDS"],
+        slow_threshold_seconds
+    ),
+    field!(
+        "enable_adaptive_sampling",
+        &["EMBERLOG_ENABLE_ADAPTIVE_SAMPLING"],
+        enable_adaptive_sampling
+    ),
+    field!(
         "capture_errors",
         &["EMBERLOG_CAPTURE_ERRORS"],
         capture_errors
@@ -364,6 +384,10 @@ mod tests {
             sampling_rate: _,
             graph_sampling_rates: _,
             parent_based_sampling: _,
+            force_sample_on_error: _,
+            error_sample_rate: _,
+            slow_threshold_seconds: _,
+            enable_adaptive_sampling: _,
             capture_errors: _,
             resource_attributes: _,
             custom_attributes: _,
@@ -394,7 +418,7 @@ mod tests {
             on_full: _,
         } = log;
         let fields = SETTINGS.iter().filter(|setting| setting.get.is_some());
-        assert_eq!(fields.count(), 17 + 7 + 7);
+        assert_eq!(fields.count(), 21 + 7 + 7);
     }
 
     #[test]

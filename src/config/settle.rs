@@ -5,13 +5,14 @@ use std::{
     env,
     path::{Path, PathBuf},
     sync::Once,
+    time::Duration,
 };
 
 use super::{validate::ConfigError, Config};
 use crate::{
     model::AttributeMap,
     record::id::TraceId,
-    sampling::{Rules, Threshold},
+    sampling::{Outcome, Rules, Threshold},
 };
 
 /// The log of a configuration that names backends, and none of them a file.
@@ -75,7 +76,28 @@ impl Config {
             self.sampling_rate,
             self.graph_sampling_rates.clone(),
             self.parent_based_sampling,
+            self.kept_outcomes(),
         )
+    }
+
+    /// What is kept although it was sampled out.
+    pub(crate) fn kept_outcomes(&self) -> Outcome {
+        const SLOW: Duration = Duration::from_secs(1);
+        let slow = self.slow_threshold_seconds;
+        Outcome {
+            errors: match self.force_sample_on_error {
+                true => Some(1.0),
+                false => self.error_sample_rate,
+            },
+            slow,
+            adaptive: self.enable_adaptive_sampling.then(|| slow.unwrap_or(SLOW)),
+        }
+    }
+
+    /// The threshold of traces that a crash left open, for the next open.
+    pub(crate) fn kept_orphans(&self) -> u64 {
+        let rate = self.kept_outcomes().errors.unwrap_or(0.0);
+        Threshold::of_rate(rate).bits()
     }
 
     /// Where the log is if nobody says so.

@@ -372,6 +372,7 @@ fn resource_of(config: &Config) -> Resource {
         derive_events: config.enable_events,
         derive_metrics: config.enable_metrics,
         max_events_per_span: config.max_events_per_span,
+        orphans: config.kept_orphans(),
     }
 }
 
@@ -438,6 +439,7 @@ impl Inner {
             stats.records.insert(kind.as_str(), count);
         }
         stats.traces_count = stats.records.get("trace_start").copied().unwrap_or(0);
+        stats.sampled_out = self.shared.all_sampled_out();
         stats.cut_names = names::names_cut();
         let rings = self.engine.rings.stats();
         let waiting = rings.rings.iter().map(|ring| ring.used_bytes as u64 / 64);

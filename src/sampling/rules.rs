@@ -1,6 +1,6 @@
 //! All that a configuration says about sampling.
 
-use super::{GraphRates, Threshold};
+use super::{GraphRates, Outcome, Threshold};
 use crate::record::id::TraceId;
 
 /// How the traces of one manager are sampled.
@@ -11,6 +11,8 @@ pub(crate) struct Rules {
     graphs: GraphRates,
     /// Whether what a caller in another process decided counts before all of it.
     parent_based: bool,
+    /// What is kept although it is not sampled.
+    outcome: Outcome,
 }
 
 /// What is known of a trace when it begins.
@@ -24,12 +26,19 @@ pub(crate) struct Asked<'a> {
 }
 
 impl Rules {
-    pub(crate) fn new(rate: f64, graphs: GraphRates, parent_based: bool) -> Self {
+    pub(crate) fn new(rate: f64, graphs: GraphRates, parent_based: bool, outcome: Outcome) -> Self {
         Self {
             general: Threshold::of_rate(rate),
             graphs,
             parent_based,
+            outcome,
         }
+    }
+
+    /// What is kept although it is not sampled.
+    #[inline]
+    pub(crate) fn outcome(&self) -> Option<&Outcome> {
+        self.outcome.is_any().then_some(&self.outcome)
     }
 
     /// Whether a trace is sampled, and the threshold that it stands under.
@@ -69,7 +78,7 @@ mod tests {
     #[test]
     fn a_caller_counts_before_rates_if_it_is_to() {
         let graphs = [("billing", 1.0)].into_iter().collect();
-        let mut rules = Rules::new(0.0, graphs, true);
+        let mut rules = Rules::new(0.0, graphs, true, Outcome::default());
         let trace = TraceId::from_u128(u128::MAX);
         let quarter = Threshold::of_rate(0.25);
         let asked = |graph, caller| Asked {
