@@ -27,6 +27,10 @@ const EXAMPLES: &[(&str, &str)] = &[
     ("sampling_rate", "0.25"),
     ("graph_sampling_rates", "billing*=1,crawler=0.01"),
     ("parent_based_sampling", "false"),
+    ("force_sample_on_error", "true"),
+    ("error_sample_rate", "1"),
+    ("slow_threshold_seconds", "250ms"),
+    ("enable_adaptive_sampling", "true"),
     ("capture_errors", "false"),
     (
         "resource_attributes",

@@ -17,7 +17,8 @@ use config_support::{open, refusing, told, until, with};
 use emberlog::{
     config::{BackendKind, Setting},
     log::{Position, Snapshot},
-    AttributeMap, Config, EngineState, Filter, Manager, Preset, TraceId, TraceOptions, Value,
+    AttributeMap, Config, EngineState, Filter, Manager, Preset, Status, TraceId, TraceOptions,
+    Value,
 };
 
 const LONG: Duration = Duration::from_secs(60);
@@ -265,6 +266,60 @@ fn traces_sampler_arg() {
         problems,
         ["sampling_rate must be between 0.0 and 1.0, not 2.0"]
     );
+}
+
+/// How many of four runs are kept: failed or not, with an id that every rate keeps or only all do.
+fn outcomes(options: &[(&str, &str)]) -> [usize; 4] {
+    [(true, u64::MAX), (true, 1), (false, u64::MAX), (false, 1)].map(|(failed, low)| {
+        let dir = folder();
+        let rate = [("sampling_rate", "0")];
+        let manager = open(dir.path(), &[&rate, options].concat());
+        let id = TraceId::from_u128(u128::from(low));
+        let run = manager.start_trace_with("run", &plain().id(id));
+        run.span("work").ok();
+        run.end(if failed { Status::Error } else { Status::Ok });
+        let [traces, spans, ..] = names(&manager);
+        assert_eq!(traces.len(), spans.len());
+        traces.len()
+    })
+}
+
+#[test]
+fn force_sample_on_error() {
+    assert_eq!(outcomes(&[("force_sample_on_error", "true")]), [1, 1, 0, 0]);
+    assert_eq!(outcomes(&[("force_sample_on_error", "false")]), [0; 4]);
+    let both = [
+        ("force_sample_on_error", "true"),
+        ("error_sample_rate", "0.5"),
+    ];
+    let problems = with(Config::new("log"), &both).validate().unwrap_err();
+    assert!(problems.to_string().contains("error_sample_rate must be 1"));
+}
+
+#[test]
+fn error_sample_rate() {
+    assert_eq!(outcomes(&[("error_sample_rate", "0.5")]), [1, 0, 0, 0]);
+    assert_eq!(outcomes(&[("error_sample_rate", "1")]), [1, 1, 0, 0]);
+    assert_eq!(outcomes(&[("error_sample_rate", "none")]), [0; 4]);
+}
+
+#[test]
+fn slow_threshold_seconds() {
+    // Every run takes at least no time, and none an hour.
+    assert_eq!(outcomes(&[("slow_threshold_seconds", "0")]), [1; 4]);
+    assert_eq!(outcomes(&[("slow_threshold_seconds", "1h")]), [0; 4]);
+}
+
+#[test]
+fn enable_adaptive_sampling() {
+    let adaptive = ("enable_adaptive_sampling", "true");
+    // A little of an hour keeps few traces: that with the greatest number is one of them.
+    assert_eq!(
+        outcomes(&[adaptive, ("slow_threshold_seconds", "1h")]),
+        [1, 0, 1, 0]
+    );
+    assert_eq!(outcomes(&[adaptive]), [1, 0, 1, 0]);
+    assert_eq!(outcomes(&[("enable_adaptive_sampling", "false")]), [0; 4]);
 }
 
 #[test]
@@ -1088,6 +1143,10 @@ const PROVED: &[Proved] = &[
     ("sampling_rate", sampling_rate),
     ("graph_sampling_rates", graph_sampling_rates),
     ("parent_based_sampling", parent_based_sampling),
+    ("force_sample_on_error", force_sample_on_error),
+    ("error_sample_rate", error_sample_rate),
+    ("slow_threshold_seconds", slow_threshold_seconds),
+    ("enable_adaptive_sampling", enable_adaptive_sampling),
     ("capture_errors", capture_errors),
     ("resource_attributes", resource_attributes),
     ("service_name", service_name),

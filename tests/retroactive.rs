@@ -104,6 +104,7 @@ fn what_failed_is_kept_whole_and_hidden_until_then() {
     let manager = open(errors_only(dir.path()));
     let good = work(&manager, "good");
     let bad = work(&manager, "bad");
+    assert!(bad.is_recording() && !bad.is_sampled());
     let open_span = bad.span("open");
     // Everything so far went through the flusher.
     manager.flush().unwrap();

@@ -183,7 +183,7 @@ fn of_a_trace_that_is_not_sampled_nothing_of_any_kind_is_recorded() {
     manager.metric("by id").in_trace(id).gauge(1.0);
     let run = manager.start_trace("open");
     let _span = run.span("open");
-    assert!(!run.is_recording());
+    assert!(!run.is_recording() && !run.is_sampled());
     assert_eq!(manager.query_traces(&Filter::new()).unwrap(), []);
     assert_eq!(manager.query_spans(&Filter::new()).unwrap(), []);
     assert!(recorded(&manager).iter().all(|(_, count)| *count == 0));

@@ -229,6 +229,14 @@ impl Run {
         self.state().is_some()
     }
 
+    /// Whether it is sampled, as whom it calls is to be told: a run that is held until it ends is
+    /// recorded, and not sampled.
+    #[inline]
+    pub fn is_sampled(&self) -> bool {
+        self.held()
+            .is_some_and(|state| state.sampled == Sampled::Yes)
+    }
+
     /// Sets an attribute of the trace. It is written when the run ends; set later, it is ignored.
     #[inline]
     pub fn set<'n>(&self, key: impl Into<Name<'n>>, value: impl AttributeValue) {

@@ -116,8 +116,12 @@ pub(super) fn seen<'a>(
 /// One held ring.
 #[derive(Default)]
 struct Window {
-    /// Sequence after the last record that was looked at.
+    /// Sequence after the last record that was there at the last commit.
     seen: u64,
+    /// Bytes of the records before that one which are still there.
+    behind: u64,
+    /// Records that came since, as far as they were captured.
+    came: u64,
     /// Records in it that the log has.
     logged: AHashSet<u64>,
     /// Those that were appended since the last commit.
@@ -126,6 +130,22 @@ struct Window {
     sampled_out: u64,
     /// What was recorded up to this tick leaves.
     cut: u64,
+}
+
+impl Window {
+    /// What came since the last commit.
+    fn fresh<'a>(
+        &self,
+        consumers: &'a Consumers,
+        index: usize,
+    ) -> impl Iterator<Item = Seen<'a>> + use<'a> {
+        let held = consumers.captured(index);
+        let behind = (self.behind / 8) as usize;
+        let in_first = behind.min(held.first.len());
+        let in_second = (behind - in_first).min(held.second.len());
+        let pieces = [&held.first[in_first..], &held.second[in_second..]];
+        seen(pieces, self.seen)
+    }
 }
 
 /// Records of one ring that are to be copied.
@@ -196,26 +216,23 @@ impl Held {
             let window = self.windows.entry(consumers.ring(index)).or_default();
             window.appended.clear();
             window.cut = now.saturating_sub(longest_ticks);
-            let mut waiting = bytes(consumers, index);
-            if waiting == 0 {
-                continue;
-            }
             let (most, least) = consumers.window(index);
-            // In steps, so that not every pass walks the whole window for a few records.
-            let full = waiting > most;
-            for record in captured(consumers, index) {
-                if full && waiting > least {
+            let waiting = bytes(consumers, index);
+            // In steps, so that not every pass makes room for a few records.
+            if waiting > most {
+                let mut left = waiting;
+                for record in captured(consumers, index) {
+                    if left <= least {
+                        break;
+                    }
                     window.cut = window.cut.max(record.tick());
-                } else if record.sequence >= window.seen {
-                    came += 1;
-                } else {
-                    continue;
+                    left -= record.words.len() as u64 * 8;
                 }
-                waiting -= record.words.len() as u64 * 8;
             }
-            for record in captured(consumers, index) {
-                let new = record.sequence >= window.seen;
-                let Some(Verdict::Kept(threshold)) = record.verdict().filter(|_| new) else {
+            window.came = 0;
+            for record in window.fresh(consumers, index) {
+                window.came += 1;
+                let Some(Verdict::Kept(threshold)) = record.verdict() else {
                     continue;
                 };
                 if self.kept.insert(record.trace, threshold).is_none() {
@@ -223,6 +240,7 @@ impl Held {
                     self.decided = true;
                 }
             }
+            came += window.came;
         }
         came
     }
@@ -247,15 +265,17 @@ impl Held {
         if self.kept.is_empty() {
             return wanted;
         }
-        for record in captured(consumers, index) {
-            // What was there at the last commit and is not of a trace decided since was dealt with.
-            let due = self.decided || record.sequence >= window.seen;
-            if !due || window.logged.contains(&record.sequence) {
-                continue;
-            }
+        let mut take = |record: Seen<'_>| {
             if let Some(threshold) = self.kept.get(&record.trace) {
-                wanted.push(&record, *threshold);
+                if !window.logged.contains(&record.sequence) {
+                    wanted.push(&record, *threshold);
+                }
             }
+        };
+        // What was there at the last commit was dealt with, but for traces decided since.
+        match self.decided {
+            true => captured(consumers, index).for_each(&mut take),
+            false => window.fresh(consumers, index).for_each(&mut take),
         }
         wanted
     }
@@ -294,10 +314,8 @@ impl Held {
         let held = consumers.captured(index);
         let window = self.windows.entry(consumers.ring(index)).or_default();
         let first = held.first_sequence;
-        let last = captured(consumers, index)
-            .last()
-            .map(|record| record.sequence);
-        window.seen = last.map_or(window.seen, |last| last + 1);
+        window.seen += std::mem::take(&mut window.came);
+        window.behind = bytes(consumers, index) - leaving.bytes;
         let mut out = leaving.records;
         if !window.logged.is_empty() {
             let gone = first..first + leaving.records;
@@ -326,10 +344,9 @@ impl Held {
         self.decided = false;
     }
 
-    /// Records of a ring that left it and are in no log.
-    pub(super) fn sampled_out(&self, ring: u32) -> u64 {
-        self.windows
-            .get(&ring)
-            .map_or(0, |window| window.sampled_out)
+    /// Records of a ring that left it and are in no log; `None` if it is none that holds, or none did.
+    pub(super) fn sampled_out(&self, ring: u32) -> Option<u64> {
+        let out = self.windows.get(&ring)?.sampled_out;
+        (out > 0).then_some(out)
     }
 }

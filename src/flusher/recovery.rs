@@ -135,6 +135,10 @@ fn drain_instance(
         let own = dir.epoch() << 32;
         let prologue = prologue(&anchor, &found, last_tick);
         let mut writer = dir.append_recovered(instance, prologue, own);
+        if has_held {
+            // Also where there is nothing else that the first frame would come with.
+            writer.begin()?;
+        }
         for (ring, sequence, records) in work {
             if !records.is_empty() {
                 let appended = writer.append(ring.ring, ring.lease, sequence, records)?;

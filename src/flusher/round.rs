@@ -257,8 +257,9 @@ impl Flusher {
                 self.consumers.ring(index),
                 self.consumers.lease_number(index),
             );
-            let out = self.held.sampled_out(ring);
-            note(ring, lease, LossCause::SampledOut as u8, 0, out);
+            if let Some(out) = self.held.sampled_out(ring) {
+                note(ring, lease, LossCause::SampledOut as u8, 0, out);
+            }
             self.consumers.new_losses(index, |cause, kind, total| {
                 note(ring, lease, cause, kind, total)
             });
@@ -388,6 +389,14 @@ impl Flusher {
                     if appended.records == 0 {
                         self.roll(done)?;
                     }
+                    appended
+                }
+                Err(AppendError::Record { appended, source }) => {
+                    // As in `drain`.
+                    let damaged = (words.len() * 8 - appended.bytes) as u64;
+                    self.shared.damaged(ring, damaged, &source);
+                    words = &words[..appended.bytes / 8];
+                    sequences = &sequences[..appended.records as usize];
                     appended
                 }
                 Err(error) => return Err(error),

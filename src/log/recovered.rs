@@ -175,7 +175,14 @@ impl RecoveredWriter<'_> {
         Ok(appended)
     }
 
-    fn begin(&mut self) -> Result<(), AppendError> {
+    /// Begins a segment, unless one is begun; otherwise the first call that appends does.
+    ///
+    /// # Errors
+    /// As [`append`](Self::append).
+    pub fn begin(&mut self) -> Result<(), AppendError> {
+        if self.current.is_some() {
+            return Ok(());
+        }
         const ROOM: u64 = 1 << 20;
         let length = (FRAME_HEADER + self.prologue.len() * 8 + SEAL_BYTES) as u64;
         let reserved = self.dir.options.reserved_bytes();

@@ -43,6 +43,7 @@ use crate::{
         attributes::AttributeBuffer,
         id::{InstanceId, LogId},
         kinds::LossCause,
+        layout::is_held,
         names::{self, Name},
     },
     ring::{self, Registry, WaitError},
@@ -442,7 +443,8 @@ impl Inner {
         stats.sampled_out = self.shared.all_sampled_out();
         stats.cut_names = names::names_cut();
         let rings = self.engine.rings.stats();
-        let waiting = rings.rings.iter().map(|ring| ring.used_bytes as u64 / 64);
+        let logs = rings.rings.iter().filter(|ring| !is_held(ring.ring));
+        let waiting = logs.map(|ring| ring.used_bytes as u64 / 64);
         stats.buffer_size = waiting.sum();
         stats.ring_bytes = rings.bytes as u64;
         stats.spill_bytes = rings.spill_bytes as u64;
