@@ -57,8 +57,11 @@ fn counts(manager: &Manager) -> [usize; 4] {
     ]
 }
 
-/// Records that belong to traces, by kind and identity: ring and sequence.
-fn records(log: &Path) -> Vec<(u8, TraceId, (u32, u64))> {
+/// Ring and sequence.
+type Identity = (u32, u64);
+
+/// Records that belong to traces, by kind and identity.
+fn records(log: &Path) -> Vec<(u8, TraceId, Identity)> {
     let snapshot = Snapshot::open(log).unwrap();
     let mut found = Vec::new();
     for step in snapshot.frames_from(Position::START) {
@@ -158,7 +161,7 @@ fn every_record_is_logged_or_counted_once_and_keeps_its_identity() {
     // Identities are those of the rings: distinct, and in order inside a trace.
     let ids: BTreeSet<_> = found.iter().map(|(_, _, id)| *id).collect();
     assert_eq!(ids.len(), found.len());
-    let mut traces: BTreeMap<TraceId, Vec<(u8, (u32, u64))>> = BTreeMap::new();
+    let mut traces: BTreeMap<TraceId, Vec<(u8, Identity)>> = BTreeMap::new();
     for (kind, trace, id) in found {
         traces.entry(trace).or_default().push((kind, id));
     }

@@ -146,7 +146,7 @@ impl Producer {
     fn overflow(&self) -> Overflow {
         match is_held(self.ring.number) {
             true => Overflow::DropNewest,
-            false => self.registry.options().overflow.clone(),
+            false => self.registry.options().overflow,
         }
     }
 

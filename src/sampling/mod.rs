@@ -7,7 +7,7 @@
 //!   whatever its kind, or held until it is known how the trace went, and then kept whole or not at all
 //!
 //! [`Threshold`] is the rule, [`GraphRates`] what is said of single graphs, `Outcome` what is kept for how it went,
-//! [`Rules`] all that a configuration says. What they mean for users: `docs/sampling.md`.
+//! `Rules` all that a configuration says. What they mean for users: `docs/sampling.md`.
 
 mod graphs;
 mod outcome;
