@@ -34,6 +34,12 @@ impl Anchor {
         ((u128::from(ticks) * u128::from(self.rate)) >> 32).min(i64::MAX as u128) as u64
     }
 
+    /// Ticks in a length of time, saturating.
+    pub fn ticks(&self, length: Duration) -> u64 {
+        let ticks = (length.as_nanos() << 32) / u128::from(self.rate.max(1));
+        u64::try_from(ticks).unwrap_or(u64::MAX)
+    }
+
     /// The tick of a Unix nanosecond, saturating.
     pub fn tick_at(&self, unix_ns: i64) -> u64 {
         let ns = i128::from(unix_ns) - i128::from(self.unix_ns);

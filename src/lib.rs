@@ -33,6 +33,8 @@ pub mod record;
 #[allow(dead_code)]
 mod ring;
 #[cfg(not(loom))]
+pub mod sampling;
+#[cfg(not(loom))]
 mod stats;
 mod sync;
 #[cfg(not(loom))]

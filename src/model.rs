@@ -138,7 +138,8 @@ pub struct Trace {
     pub resource: Arc<AttributeMap>,
     /// Span of the caller in another process.
     pub remote_parent: Option<SpanId>,
-    /// Probability with which it was kept, 0 to 1.
+    /// Probability with which it was to be kept when it began, 0 to 1; what it stands for is its
+    /// [`weight`](Self::weight).
     pub sampling_rate: f64,
     /// Attributes that were left out or cut.
     pub dropped_attributes: u32,
@@ -278,7 +279,31 @@ pub fn seconds(ns: i64) -> f64 {
     ns as f64 / 1e9
 }
 
+/// How many traces one stands for that was kept with this probability; what is not above 0 and below
+/// 1 was kept for certain.
+pub(crate) fn weight(rate: f64) -> f64 {
+    if rate > 0.0 && rate < 1.0 {
+        1.0 / rate
+    } else {
+        1.0
+    }
+}
+
 impl Trace {
+    /// The whole probability with which it was kept, 0 to 1: its attribute `sampling.rate` where
+    /// how it went changed that, else [`sampling_rate`](Self::sampling_rate).
+    pub fn kept_rate(&self) -> f64 {
+        let own = self
+            .attributes
+            .first_of(&["sampling.rate", "sampling_rate"]);
+        own.and_then(Value::as_f64).unwrap_or(self.sampling_rate)
+    }
+
+    /// How many traces it stands for: the inverse of [`kept_rate`](Self::kept_rate).
+    pub fn weight(&self) -> f64 {
+        weight(self.kept_rate())
+    }
+
     /// Start as Unix seconds.
     pub fn start_time(&self) -> f64 {
         seconds(self.start_ns)

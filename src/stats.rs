@@ -63,6 +63,9 @@ pub struct Stats {
     pub bytes: u64,
     /// Records lost, by cause.
     pub lost: BTreeMap<&'static str, u64>,
+    /// Records of traces that were held until they ended and were not kept: attempted = logged +
+    /// lost + sampled out + still in rings.
+    pub sampled_out: u64,
     /// Names longer than 4096 bytes that were cut, each time that one was recorded, by whatever
     /// manager of this process. Their records are marked as truncated.
     pub cut_names: u64,
@@ -102,6 +105,7 @@ impl Stats {
             records: BTreeMap::new(),
             bytes: 0,
             lost: BTreeMap::new(),
+            sampled_out: 0,
             cut_names: 0,
             rings: Vec::new(),
             ring_bytes: 0,

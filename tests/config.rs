@@ -24,6 +24,13 @@ const EXAMPLES: &[(&str, &str)] = &[
     ("enable_traces", "false"),
     ("enable_events", "false"),
     ("enable_metrics", "false"),
+    ("sampling_rate", "0.25"),
+    ("graph_sampling_rates", "billing*=1,crawler=0.01"),
+    ("parent_based_sampling", "false"),
+    ("force_sample_on_error", "true"),
+    ("error_sample_rate", "1"),
+    ("slow_threshold_seconds", "250ms"),
+    ("enable_adaptive_sampling", "true"),
     ("capture_errors", "false"),
     (
         "resource_attributes",
@@ -133,6 +140,8 @@ fn every_problem_is_reported_at_once_with_field_range_and_value() {
         .buffer_size(0)
         .max_events_per_span(0)
         .retention_days(0)
+        .sampling_rate(1.5)
+        .graph_sampling_rate("crawler", f64::NAN)
         .custom("long", "x".repeat(40_000))
         .ring(|ring| {
             ring.ring_bytes = 5;
@@ -145,6 +154,8 @@ fn every_problem_is_reported_at_once_with_field_range_and_value() {
     let problems = config.validate().unwrap_err().problems;
     let expected = [
         "dir must name the directory of the log, not \"\"",
+        "sampling_rate must be between 0.0 and 1.0, not 1.5",
+        "graph_sampling_rates of \"crawler\" must be between 0.0 and 1.0, not NaN",
         "buffer_size must be at least 1, not 0",
         "max_events_per_span must be at least 1, not 0",
         "ring.ring_bytes is 5: expected a power of two from 16384 to 67108864",
@@ -175,6 +186,9 @@ fn what_a_file_or_a_variable_says_wrongly_is_reported_at_once() {
         ("enable_events", 2.into()),
         ("preset", "prod".into()),
         ("async_export", false.into()),
+        ("sampling_rate", Value::F64(-0.1)),
+        ("graph_sampling_rates", map(&[("crawler", "much".into())])),
+        ("traces_sampler", "sometimes".into()),
         (
             "ring",
             map(&[("overflow", "wait".into()), ("size", 1.into())]),
@@ -193,6 +207,9 @@ fn what_a_file_or_a_variable_says_wrongly_is_reported_at_once() {
         "enable_events must be true or false, not 2",
         "preset must be one of development, staging, production",
         "async_export must be true",
+        "sampling_rate must be between 0.0 and 1.0, not -0.1",
+        "graph_sampling_rates must be patterns and rates",
+        "traces_sampler must be one of always_on, always_off, traceidratio, parentbased_always_on",
         "ring.overflow must be drop_newest, block:TIME or spill:BYTES, not \"wait\"",
         "ring.size is no option",
         "log.min_free_percent must be at most 255, not 300",
@@ -205,7 +222,7 @@ fn what_a_file_or_a_variable_says_wrongly_is_reported_at_once() {
             "{expected} is not in\n{problems}"
         );
     }
-    assert_eq!(problems.lines().count(), 13, "{problems}");
+    assert_eq!(problems.lines().count(), 16, "{problems}");
 
     let variables = [
         ("EMBERLOG_BUFFER_SIZE", "0"),

@@ -3,13 +3,22 @@
 
 mod config_support;
 
-use std::{path::Path, process::Command, sync::Barrier, time::Duration};
+use std::{
+    path::Path,
+    process::Command,
+    sync::{
+        atomic::{AtomicU64, Ordering},
+        Barrier,
+    },
+    time::Duration,
+};
 
 use config_support::{open, refusing, told, until, with};
 use emberlog::{
     config::{BackendKind, Setting},
     log::{Position, Snapshot},
-    AttributeMap, Config, EngineState, Filter, Manager, Preset, Value,
+    AttributeMap, Config, EngineState, Filter, Manager, Preset, Status, TraceId, TraceOptions,
+    Value,
 };
 
 const LONG: Duration = Duration::from_secs(60);
@@ -125,6 +134,192 @@ fn enable_metrics() {
         assert_eq!(spans.len(), 1);
         assert!(events.contains(&"half".to_owned()));
     }
+}
+
+/// The last 56 bits of an id that rates of a quarter and more keep.
+const QUARTER: u64 = 0xc0_0000_0000_0000;
+
+/// Names of the traces that are kept so far; these runs come to them, each with a span, and with
+/// ids that end in `bits`.
+fn kept(manager: &Manager, bits: u64, options: &TraceOptions, runs: &[&str]) -> Vec<String> {
+    static NEXT: AtomicU64 = AtomicU64::new(1);
+    for name in runs {
+        let high = NEXT.fetch_add(1, Ordering::Relaxed);
+        let id = TraceId::from_u128(u128::from(high) << 64 | u128::from(bits));
+        let run = manager.start_trace_with(*name, &options.clone().id(id));
+        run.span("work").ok();
+        run.ok();
+    }
+    let [traces, spans, ..] = names(manager);
+    assert_eq!(traces.len(), spans.len());
+    traces
+}
+
+fn plain() -> TraceOptions {
+    TraceOptions::new()
+}
+
+#[test]
+fn sampling_rate() {
+    for (text, expected) in [("0", 0), ("0.2", 0), ("0.25", 1), ("1", 1)] {
+        let dir = folder();
+        let manager = open(dir.path(), &[("sampling_rate", text)]);
+        assert_eq!(
+            kept(&manager, QUARTER, &plain(), &["run"]).len(),
+            expected,
+            "{text}"
+        );
+    }
+}
+
+#[test]
+fn graph_sampling_rates() {
+    let dir = folder();
+    let rates = (
+        "graph_sampling_rates",
+        "billing*=1,billing-test=0,crawler=0",
+    );
+    let manager = open(dir.path(), &[rates, ("sampling_rate", "0.25")]);
+    let runs = ["billing-eu", "billing-test", "crawler", "other"];
+    let all = kept(&manager, QUARTER, &plain(), &runs);
+    assert_eq!(all, ["billing-eu", "other"]);
+    // The graph counts more than the name of the run.
+    let all = kept(
+        &manager,
+        QUARTER,
+        &plain().graph("crawler"),
+        &["billing-us"],
+    );
+    assert_eq!(all.len(), 2);
+    kept(
+        &manager,
+        QUARTER,
+        &plain().graph("billing-us"),
+        &["crawler"],
+    );
+    let found = manager
+        .query_traces(&Filter::new().graph("billing-us"))
+        .unwrap();
+    assert_eq!((found.len(), found[0].name.as_str()), (1, "crawler"));
+}
+
+#[test]
+fn parent_based_sampling() {
+    for (text, expected) in [("true", ["yes"]), ("false", ["no"])] {
+        let dir = folder();
+        let options = [("parent_based_sampling", text), ("sampling_rate", "0.25")];
+        let manager = open(dir.path(), &options);
+        // One that the rate keeps and the caller did not, and the other way round.
+        kept(
+            &manager,
+            QUARTER,
+            &plain().remote_sampled(false, None),
+            &["no"],
+        );
+        let all = kept(&manager, 1, &plain().remote_sampled(true, None), &["yes"]);
+        assert_eq!(all, expected);
+    }
+}
+
+/// What the variables of OpenTelemetry's sampler mean, in ours.
+fn sampler(vars: &[(&str, &str)], rate: f64, parent_based: bool) {
+    let config = Config::default().vars(vars.iter().copied()).unwrap();
+    let expected = Config::default()
+        .sampling_rate(rate)
+        .parent_based_sampling(parent_based);
+    assert_eq!(config, expected, "{vars:?}");
+}
+
+const SAMPLER: &str = "OTEL_TRACES_SAMPLER";
+const ARGUMENT: (&str, &str) = ("OTEL_TRACES_SAMPLER_ARG", "0.25");
+
+#[test]
+fn traces_sampler() {
+    for (name, rate, parent_based) in [
+        ("always_on", 1.0, false),
+        ("always_off", 0.0, false),
+        ("traceidratio", 1.0, false),
+        ("parentbased_always_on", 1.0, true),
+        ("parentbased_always_off", 0.0, true),
+        ("parentbased_traceidratio", 1.0, true),
+    ] {
+        sampler(&[(SAMPLER, name)], rate, parent_based);
+        let rate = if name.ends_with("ratio") { 0.25 } else { rate };
+        sampler(&[(SAMPLER, name), ARGUMENT], rate, parent_based);
+    }
+}
+
+#[test]
+fn traces_sampler_arg() {
+    sampler(&[ARGUMENT], 1.0, true);
+    let ratio = (SAMPLER, "parentbased_traceidratio");
+    sampler(&[ARGUMENT, ratio], 0.25, true);
+    // Our own name counts more.
+    sampler(
+        &[ARGUMENT, ratio, ("EMBERLOG_SAMPLING_RATE", "0.5")],
+        0.5,
+        true,
+    );
+    let wrong = [ratio, ("OTEL_TRACES_SAMPLER_ARG", "2")];
+    let problems = Config::default().vars(wrong).unwrap_err().problems;
+    assert_eq!(
+        problems,
+        ["sampling_rate must be between 0.0 and 1.0, not 2.0"]
+    );
+}
+
+/// How many of four runs are kept: failed or not, with an id that every rate keeps or only all do.
+fn outcomes(options: &[(&str, &str)]) -> [usize; 4] {
+    [(true, u64::MAX), (true, 1), (false, u64::MAX), (false, 1)].map(|(failed, low)| {
+        let dir = folder();
+        let rate = [("sampling_rate", "0")];
+        let manager = open(dir.path(), &[&rate, options].concat());
+        let id = TraceId::from_u128(u128::from(low));
+        let run = manager.start_trace_with("run", &plain().id(id));
+        run.span("work").ok();
+        run.end(if failed { Status::Error } else { Status::Ok });
+        let [traces, spans, ..] = names(&manager);
+        assert_eq!(traces.len(), spans.len());
+        traces.len()
+    })
+}
+
+#[test]
+fn force_sample_on_error() {
+    assert_eq!(outcomes(&[("force_sample_on_error", "true")]), [1, 1, 0, 0]);
+    assert_eq!(outcomes(&[("force_sample_on_error", "false")]), [0; 4]);
+    let both = [
+        ("force_sample_on_error", "true"),
+        ("error_sample_rate", "0.5"),
+    ];
+    let problems = with(Config::new("log"), &both).validate().unwrap_err();
+    assert!(problems.to_string().contains("error_sample_rate must be 1"));
+}
+
+#[test]
+fn error_sample_rate() {
+    assert_eq!(outcomes(&[("error_sample_rate", "0.5")]), [1, 0, 0, 0]);
+    assert_eq!(outcomes(&[("error_sample_rate", "1")]), [1, 1, 0, 0]);
+    assert_eq!(outcomes(&[("error_sample_rate", "none")]), [0; 4]);
+}
+
+#[test]
+fn slow_threshold_seconds() {
+    // Every run takes at least no time, and none an hour.
+    assert_eq!(outcomes(&[("slow_threshold_seconds", "0")]), [1; 4]);
+    assert_eq!(outcomes(&[("slow_threshold_seconds", "1h")]), [0; 4]);
+}
+
+#[test]
+fn enable_adaptive_sampling() {
+    let adaptive = ("enable_adaptive_sampling", "true");
+    // A little of an hour keeps few traces: that with the greatest number is one of them.
+    assert_eq!(
+        outcomes(&[adaptive, ("slow_threshold_seconds", "1h")]),
+        [1, 0, 1, 0]
+    );
+    assert_eq!(outcomes(&[adaptive]), [1, 0, 1, 0]);
+    assert_eq!(outcomes(&[("enable_adaptive_sampling", "false")]), [0; 4]);
 }
 
 #[test]
@@ -714,22 +909,23 @@ fn on_full() {
 
 #[test]
 fn preset() {
-    // As the documents have them: records, seconds, days, events per span, events at all.
+    // As the documents have them: sampling rate, records, seconds, days, events per span, events at all.
     let documented = [
-        ("development", 100, 1.0, 30, 100, true),
-        ("staging", 1000, 10.0, 30, 100, true),
-        ("production", 10_000, 30.0, 365, 100, true),
-        ("high_volume", 50_000, 60.0, 30, 50, false),
-        ("testing", 10, 0.1, 30, 100, true),
-        ("low_overhead", 100_000, 120.0, 30, 10, false),
-        ("max_visibility", 1000, 5.0, 30, 1000, true),
-        ("balanced", 100, 5.0, 30, 100, true),
-        ("balanced_cost", 5000, 30.0, 60, 100, true),
+        ("development", 1.0, 100, 1.0, 30, 100, true),
+        ("staging", 0.5, 1000, 10.0, 30, 100, true),
+        ("production", 0.05, 10_000, 30.0, 365, 100, true),
+        ("high_volume", 0.01, 50_000, 60.0, 30, 50, false),
+        ("testing", 1.0, 10, 0.1, 30, 100, true),
+        ("low_overhead", 0.01, 100_000, 120.0, 30, 10, false),
+        ("max_visibility", 1.0, 1000, 5.0, 30, 1000, true),
+        ("balanced", 1.0, 100, 5.0, 30, 100, true),
+        ("balanced_cost", 0.1, 5000, 30.0, 60, 100, true),
     ];
     assert_eq!(documented.len(), Preset::ALL.len());
-    for (name, records, seconds, days, events, enable_events) in documented {
+    for (name, rate, records, seconds, days, events, enable_events) in documented {
         let config = with(Config::new("log"), &[("preset", name)]);
         let expected = Config::new("log")
+            .sampling_rate(rate)
             .buffer_size(records)
             .export_interval(Duration::from_secs_f64(seconds))
             .retention_days(days)
@@ -942,6 +1138,15 @@ const PROVED: &[Proved] = &[
     ("enable_traces", enable_traces),
     ("enable_events", enable_events),
     ("enable_metrics", enable_metrics),
+    ("traces_sampler", traces_sampler),
+    ("traces_sampler_arg", traces_sampler_arg),
+    ("sampling_rate", sampling_rate),
+    ("graph_sampling_rates", graph_sampling_rates),
+    ("parent_based_sampling", parent_based_sampling),
+    ("force_sample_on_error", force_sample_on_error),
+    ("error_sample_rate", error_sample_rate),
+    ("slow_threshold_seconds", slow_threshold_seconds),
+    ("enable_adaptive_sampling", enable_adaptive_sampling),
     ("capture_errors", capture_errors),
     ("resource_attributes", resource_attributes),
     ("service_name", service_name),

@@ -47,8 +47,9 @@ fn code(values: &[&str]) -> String {
 }
 
 /// A default as a person would write it.
-fn shown(value: &Value) -> String {
+fn shown(setting: &Setting, value: &Value) -> String {
     match value {
+        Value::F64(number) if setting.takes() == "a number" => format!("`{number}`"),
         Value::Null => "none".to_owned(),
         Value::Map(entries) if entries.is_empty() => "none".to_owned(),
         Value::Str(text) if text.is_empty() => "none".to_owned(),
@@ -58,7 +59,7 @@ fn shown(value: &Value) -> String {
             0 => format!("`{} MiB`", bytes >> 20),
             _ => format!("`{} KiB`", bytes >> 10),
         },
-        // All of these are lengths of time.
+        // All others are lengths of time.
         Value::F64(seconds) if *seconds >= 86_400.0 => format!("`{}d`", seconds / 86_400.0),
         Value::F64(seconds) => format!("`{seconds}s`"),
         other => format!("`{}`", other.to_json()),
@@ -117,7 +118,9 @@ const TAIL: &str = "
 | `OTEL_SERVICE_NAME`, `OTEL_RESOURCE_ATTRIBUTES` | `resource_attributes` |
 | `OTEL_SPAN_EVENT_COUNT_LIMIT` | `max_events_per_span`; the newest events stay |
 | `OTEL_BSP_MAX_EXPORT_BATCH_SIZE`, `OTEL_BSP_SCHEDULE_DELAY`, `OTEL_BSP_MAX_QUEUE_SIZE` | `buffer_size`, `export_interval`, `ring.ring_bytes` |
-| `OTEL_TRACES_SAMPLER`, `OTEL_TRACES_SAMPLER_ARG`, `OTEL_PROPAGATORS` | not read: nothing samples or propagates yet |
+| `OTEL_TRACES_SAMPLER` | `sampling_rate` and `parent_based_sampling`: `always_on`, `always_off`, `traceidratio`, each also with `parentbased_` |
+| `OTEL_TRACES_SAMPLER_ARG` | `sampling_rate`, beside a sampler with `traceidratio` |
+| `OTEL_PROPAGATORS` | not read: nothing propagates yet |
 | other `OTEL_*_LIMIT` | not read: a record is bounded as a whole, by `ring.max_record_bytes` |
 ";
 
@@ -150,7 +153,7 @@ fn reference() -> String {
                 out,
                 "| `{}` | {} | {} | {about} | {} |",
                 setting.name,
-                shown(&value),
+                shown(setting, &value),
                 setting.takes(),
                 code(setting.env),
             )
@@ -173,6 +176,7 @@ fn reference() -> String {
     for setting in Setting::all().iter().filter(|s| s.get(&default).is_none()) {
         let same = match (setting.name, setting.stands_for) {
             (_, Some(option)) => format!("`{option}`"),
+            ("traces_sampler", None) => "`sampling_rate` and `parent_based_sampling`".to_owned(),
             ("preset", None) => "several, see [presets](#presets)".to_owned(),
             (_, None) => "what is always so".to_owned(),
         };
@@ -223,7 +227,7 @@ fn reference() -> String {
         let changed = Setting::all().iter().filter_map(|setting| {
             let value = setting.get(&config)?;
             let before = setting.get(&default)?;
-            (value != before).then(|| format!("`{}` {}", setting.name, shown(&value)))
+            (value != before).then(|| format!("`{}` {}", setting.name, shown(setting, &value)))
         });
         let changed: Vec<_> = changed.collect();
         writeln!(out, "| `{}` | {} |", preset.as_str(), changed.join(", ")).unwrap();

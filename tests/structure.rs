@@ -16,18 +16,21 @@ const ARROWS: &[(&str, &[&str])] = &[
     ("exit", &[]),
     ("record", &[]),
     ("model", &["record"]),
+    ("sampling", &["record"]),
     // `Stats` shows a `log::Position`.
     ("stats", &["log", "record", "ring", "tail"]),
     (
         "config",
-        &["backend", "log", "model", "record", "ring", "tail"],
+        &[
+            "backend", "log", "model", "record", "ring", "sampling", "tail",
+        ],
     ),
     ("ring", &["clock", "record"]),
-    ("api", &["clock", "record", "ring"]),
+    ("api", &["clock", "record", "ring", "sampling"]),
     // The engine is what the recording handles and the flusher share.
     (
         "flusher",
-        &["api", "clock", "log", "record", "ring", "stats"],
+        &["api", "clock", "log", "record", "ring", "sampling", "stats"],
     ),
     ("log", &["clock", "record"]),
     (
@@ -35,11 +38,16 @@ const ARROWS: &[(&str, &[&str])] = &[
         &["backend", "clock", "log", "model", "query", "record"],
     ),
     // A backend answers the same filters, and gives the same rows, as a query of the log.
-    ("backend", &["clock", "log", "model", "query", "record"]),
+    (
+        "backend",
+        &["clock", "log", "model", "query", "record", "sampling"],
+    ),
     // The log is one of the places that can be asked; rings hold what is not logged yet.
     (
         "query",
-        &["backend", "clock", "log", "model", "record", "ring"],
+        &[
+            "backend", "clock", "log", "model", "record", "ring", "sampling",
+        ],
     ),
     // Any store that answers queries can be analysed; the log is read record by record.
     ("analysis", &["backend", "model", "query", "record"]),

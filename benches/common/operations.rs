@@ -2,7 +2,7 @@
 
 use std::hint::black_box;
 
-use emberlog::{Manager, Run, StaticName};
+use emberlog::{Manager, Run, StaticName, TraceOptions};
 
 use super::Reference;
 
@@ -110,6 +110,46 @@ pub fn operations(manager: &Manager, run: &Run) -> Vec<Operation> {
                 let run = m.start_trace(&NAME);
                 for _ in 0..8 {
                     run.node(&NAME).with(&KEY_A, i).with(&KEY_B, i).ok();
+                }
+                run.ok();
+            }
+        }),
+    );
+    let refused = TraceOptions::new().remote_sampled(false, None);
+    let unsampled = manager.start_trace_with(&NAME, &refused);
+    let r = unsampled.clone();
+    add(
+        "span of a trace that is not sampled",
+        1,
+        Box::new(move |calls| {
+            for _ in 0..calls {
+                black_box(&r).span(&NAME).ok();
+            }
+        }),
+    );
+    add(
+        "that span, 3 attributes",
+        1,
+        Box::new(move |calls| {
+            for i in 0..calls as u64 {
+                black_box(&unsampled)
+                    .span(&NAME)
+                    .with(&KEY_A, i)
+                    .with(&KEY_B, 1.5)
+                    .with(&KEY_C, true)
+                    .ok();
+            }
+        }),
+    );
+    let m = manager.clone();
+    add(
+        "trace that is not sampled, 8 spans",
+        8,
+        Box::new(move |calls| {
+            for _ in 0..calls / 8 {
+                let run = m.start_trace_with(&NAME, &refused);
+                for _ in 0..8 {
+                    run.node(&NAME).ok();
                 }
                 run.ok();
             }

@@ -4,9 +4,12 @@
 
 use smallvec::SmallVec;
 
-use crate::record::{
-    id::{InstanceId, TraceId},
-    kinds::{EventType, SpanKind, Status},
+use crate::{
+    model::weight,
+    record::{
+        id::{InstanceId, TraceId},
+        kinds::{EventType, SpanKind, Status},
+    },
 };
 
 use super::{
@@ -472,13 +475,4 @@ pub(super) fn assemble(
         version: version.unwrap_or(NONE),
         groups,
     })
-}
-
-/// How many traces one stands for that was kept with this probability.
-pub(super) fn weight(rate: f64) -> f64 {
-    if rate > 0.0 && rate < 1.0 {
-        1.0 / rate
-    } else {
-        1.0
-    }
 }

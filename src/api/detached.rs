@@ -6,8 +6,8 @@ use super::{
     failure,
     held::Held,
     local,
-    run::{ContextGuard, Run, RunState},
-    scope::Open,
+    run::{Run, RunState},
+    scope::{ContextGuard, Open},
     span::ActiveSpan,
     write,
 };
@@ -145,7 +145,7 @@ impl Open {
             return engine.lose_closed(RecordKind::Span);
         }
         local::with(engine, RecordKind::Span, |local| {
-            let end = self.end(state.trace, engine.tick());
+            let end = self.end(state, engine.tick());
             write::span(local, end, attributes);
         });
     }

@@ -1,11 +1,15 @@
 //! What the recording side of one open log shares between its handles, its threads and its flusher.
 
-use std::sync::atomic::{AtomicU64, Ordering};
+use std::{
+    sync::atomic::{AtomicU64, Ordering},
+    time::Duration,
+};
 
 use crate::{
     clock::Clock,
     record::{id::InstanceId, kinds::LossCause, layout::RecordKind},
     ring::{Gate, Registry},
+    sampling::Rules,
 };
 
 /// What is recorded at all, from the configuration.
@@ -33,13 +37,15 @@ pub(crate) struct Engine {
     pub(crate) rings: Registry,
     /// What is recorded.
     pub(crate) switches: Switches,
+    /// Which traces are recorded.
+    pub(crate) sampling: Rules,
     /// Records lost in this process if it is a forked child: its rings are the parent's.
     lost_in_child: AtomicU64,
     clock: &'static Clock,
 }
 
 impl Engine {
-    pub(crate) fn new(rings: Registry, switches: Switches) -> Self {
+    pub(crate) fn new(rings: Registry, switches: Switches, sampling: Rules) -> Self {
         static SERIAL: AtomicU64 = AtomicU64::new(1);
         Self {
             // Relaxed: only uniqueness counts.
@@ -48,6 +54,7 @@ impl Engine {
             gate: rings.gate().clone(),
             rings,
             switches,
+            sampling,
             lost_in_child: AtomicU64::new(0),
             clock: Clock::get(),
         }
@@ -57,6 +64,11 @@ impl Engine {
     #[inline(always)]
     pub(crate) fn tick(&self) -> u64 {
         self.clock.tick()
+    }
+
+    /// A length in ticks as time.
+    pub(crate) fn length(&self, ticks: u64) -> Duration {
+        Duration::from_nanos(self.clock.first().duration_ns(ticks))
     }
 
     /// Why recording is off.

@@ -25,6 +25,8 @@ pub(crate) struct Place<'r> {
     /// Low half of the trace id; 0 outside of any trace.
     low: u64,
     span: Option<u64>,
+    /// Whether the trace is held until it is known how it went.
+    held: bool,
 }
 
 impl<'r> Place<'r> {
@@ -35,6 +37,7 @@ impl<'r> Place<'r> {
             trace: state.trace,
             low: state.low,
             span: None,
+            held: state.is_held(),
         }
     }
 
@@ -45,6 +48,7 @@ impl<'r> Place<'r> {
             trace: TraceId::NONE,
             low: 0,
             span: Some(0),
+            held: false,
         }
     }
 
@@ -113,10 +117,17 @@ impl<'r> Draft<'r> {
 
     #[inline]
     fn move_to_trace(&mut self, trace: TraceId) {
-        if let Some(place) = self.place.get_mut() {
-            place.trace = trace;
-            place.low = trace.as_u128() as u64;
+        let Some(place) = self.place.get_mut().filter(|place| place.trace != trace) else {
+            return;
+        };
+        let sampled = place.engine.sampling.keeps(trace);
+        if !sampled && place.engine.sampling.outcome().is_none() {
+            self.place = Held::NOTHING;
+            return;
         }
+        place.trace = trace;
+        place.low = trace.as_u128() as u64;
+        place.held = !sampled;
     }
 
     #[inline]
@@ -142,6 +153,7 @@ impl<'r> Draft<'r> {
                 span: place.span(local),
                 name: self.name,
                 tick: engine.tick(),
+                held: place.held,
             };
             write(local, point, self.attributes);
         });

@@ -15,7 +15,7 @@ use super::{
 use crate::{
     record::{
         attributes::AttributeBuffer,
-        id::{random_u128, TraceId},
+        id::{mixed, random_u128, TraceId},
         kinds::LossCause,
         layout::RecordKind,
     },
@@ -50,7 +50,11 @@ pub(crate) struct Local {
     pub(crate) current: Current,
     next_span: u64,
     seed: u64,
-    pub(crate) producer: Producer,
+    producer: Producer,
+    /// The ring for traces that are not sampled, once there is one.
+    held: Option<Producer>,
+    /// Records for which there was none.
+    refused: u64,
     /// Spans that are open in scopes of this thread, innermost last.
     pub(super) scopes: Vec<Scoped>,
     // Boxed: they move between the pool and the guards of open spans, a pointer each time.
@@ -71,6 +75,40 @@ impl Local {
         self.next_span
     }
 
+    /// The ring for records of a trace: of one that is held, or of any other. `None` if there is no
+    /// room for it.
+    #[inline(always)]
+    pub(super) fn ring(&mut self, held: bool) -> Option<&mut Producer> {
+        match held {
+            false => Some(&mut self.producer),
+            true => self.held_ring(),
+        }
+    }
+
+    #[inline(never)]
+    fn held_ring(&mut self) -> Option<&mut Producer> {
+        // Asking takes a lock: less and less often while there is none.
+        if self.held.is_none() && (self.refused & (self.refused + 1)) == 0 {
+            let thread = std::thread::current();
+            let name = thread.name().unwrap_or_default();
+            self.held = self.engine.rings.lease_held(name, os_thread_id());
+        }
+        self.refused += u64::from(self.held.is_none());
+        self.held.as_mut()
+    }
+
+    /// Longest record of a trace, in words.
+    #[inline(always)]
+    pub(super) fn max_words(&mut self, held: bool) -> usize {
+        self.ring(held).map_or(usize::MAX, |ring| ring.max_words())
+    }
+
+    /// Counts a record for which there is no ring.
+    #[cold]
+    pub(super) fn lose(&self, kind: RecordKind) {
+        self.engine.lose(LossCause::NoRing, kind);
+    }
+
     /// A trace id: 128 bits of SplitMix64, seeded by the operating system for each thread.
     #[inline]
     pub(crate) fn trace_id(&mut self) -> TraceId {
@@ -82,10 +120,7 @@ impl Local {
     #[inline]
     fn random(&mut self) -> u64 {
         self.seed = self.seed.wrapping_add(0x9e37_79b9_7f4a_7c15);
-        let mut z = self.seed;
-        z = (z ^ (z >> 30)).wrapping_mul(0xbf58_476d_1ce4_e5b9);
-        z = (z ^ (z >> 27)).wrapping_mul(0x94d0_49bb_1331_11eb);
-        z ^ (z >> 31)
+        mixed(self.seed)
     }
 
     /// Where an open span of this thread is, looked for from the innermost.
@@ -220,6 +255,8 @@ fn find(locals: &mut Vec<Local>, engine: &Arc<Engine>, kind: RecordKind) -> bool
         next_span: random as u64,
         seed: (random >> 64) as u64,
         producer,
+        held: None,
+        refused: 0,
         scopes: Vec::with_capacity(SCOPES),
         buffers,
         runs: Vec::with_capacity(POOLED_RUNS),

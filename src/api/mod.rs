@@ -8,7 +8,7 @@
 //!   thread records for the first time
 //!
 //! [`manager`] opens a log and hands out a [`Run`] per trace; `span`, `steps`, `event` are what a
-//! run offers; `scope` is what is open on a thread; `write` is where a record gets its bytes; `local` is what each thread keeps.
+//! run offers, `options` how it begins; `scope` is what is open on a thread; `write` is where a record gets its bytes; `local` is what each thread keeps.
 
 mod detached;
 pub(crate) mod engine;
@@ -17,6 +17,7 @@ mod failure;
 mod future;
 pub(crate) mod held;
 pub(crate) mod local;
+mod options;
 pub(crate) mod run;
 mod scope;
 mod span;
@@ -27,6 +28,8 @@ pub use detached::DetachedSpan;
 pub(crate) use event::Place;
 pub use event::{EventBuilder, MetricBuilder, MetricValue};
 pub use future::{InSpan, Spanned};
-pub use run::{ContextGuard, Run, TraceOptions};
+pub use options::TraceOptions;
+pub use run::Run;
+pub use scope::ContextGuard;
 pub use span::ActiveSpan;
 pub use steps::Steps;

@@ -15,17 +15,21 @@ use super::{
     failure,
     held::Held,
     local::{self, Current, Local},
-    scope::{no_verdict, Parent},
+    options::TraceOptions,
+    scope::{no_verdict, show_trace, ContextGuard, Parent},
     span::ActiveSpan,
     steps::Steps,
-    write::{self, TraceBegin, TraceFinish},
+    write::{self, Shown, TraceBegin, TraceFinish},
 };
-use crate::record::{
-    attributes::{AttributeBuffer, AttributeValue},
-    id::{SpanId, TraceId},
-    kinds::{SpanKind, Status},
-    layout::{flag, RecordKind, KEY_NAME},
-    names::Name,
+use crate::{
+    record::{
+        attributes::{AttributeBuffer, AttributeValue},
+        id::{SpanId, TraceId},
+        kinds::{SpanKind, Status},
+        layout::{flag, RecordKind, KEY_NAME},
+        names::Name,
+    },
+    sampling::{Asked, Threshold},
 };
 
 /// What the handles of one run share. Threads keep a few for their next runs, so that starting a
@@ -39,11 +43,26 @@ pub(crate) struct RunState {
     name: u32,
     start: u64,
     flags: u16,
+    threshold: Threshold,
+    sampled: Sampled,
+    /// Where it is shown as open, if it is held: a crash judges by that.
+    shown: Option<Shown>,
     /// Handles that users hold. The last one to go ends the run.
     handles: AtomicU32,
     /// 0 while the run is open.
     ended: AtomicU64,
     attributes: Mutex<Option<Box<AttributeBuffer>>>,
+}
+
+/// What is recorded of a run.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Sampled {
+    /// Everything.
+    Yes,
+    /// Everything, into a ring that holds it until it is known how the run went.
+    Held,
+    /// Nothing.
+    No,
 }
 
 /// Runs that a thread keeps for reuse.
@@ -71,45 +90,6 @@ pub struct Run {
     state: Held<Arc<RunState>>,
 }
 
-/// How a trace begins, beyond its name.
-#[derive(Clone, Debug, Default)]
-pub struct TraceOptions {
-    pub(crate) id: Option<(TraceId, bool)>,
-    pub(crate) foreign: Option<String>,
-    pub(crate) remote_parent: Option<SpanId>,
-}
-
-impl TraceOptions {
-    /// A fresh id and no parent.
-    pub fn new() -> Self {
-        Self::default()
-    }
-
-    /// Takes this id.
-    #[must_use]
-    pub fn id(mut self, id: TraceId) -> Self {
-        self.id = Some((id, false));
-        self
-    }
-
-    /// Takes the id that `text` stands for: 32 hex digits or a dashed UUID literally, anything
-    /// else by hash ([`TraceId::from_text`]), kept as attribute `emberlog.trace_id`.
-    #[must_use]
-    pub fn id_text(mut self, text: &str) -> Self {
-        let (id, foreign) = TraceId::from_text(text);
-        self.id = Some((id, foreign));
-        self.foreign = foreign.then(|| text.to_owned());
-        self
-    }
-
-    /// The span of the caller in another process.
-    #[must_use]
-    pub fn remote_parent(mut self, span: SpanId) -> Self {
-        self.remote_parent = Some(span);
-        self
-    }
-}
-
 impl Run {
     /// A handle that records nothing.
     pub const fn disabled() -> Self {
@@ -128,9 +108,38 @@ impl Run {
         }
         let state = local::with(engine, RecordKind::TraceStart, |local| {
             let (trace, foreign) = options.id.unwrap_or_else(|| (local.trace_id(), false));
-            let flags = if foreign { flag::FOREIGN_ID } else { 0 };
+            let (sampled, threshold) = engine.sampling.decide(&Asked {
+                trace,
+                graph: options.graph.as_deref().unwrap_or_else(|| name.text()),
+                caller: options.caller,
+            });
+            let mut flags = if foreign { flag::FOREIGN_ID } else { 0 };
+            if options.remote_parent.is_some() {
+                flags |= flag::REMOTE_PARENT;
+            }
+            let mut begin = TraceBegin {
+                trace,
+                name: name.id(),
+                tick: 0,
+                remote_parent: options.remote_parent.map_or(0, SpanId::get),
+                threshold: threshold.bits(),
+                flags,
+                held: false,
+                shown: None,
+            };
+            let sampled = match sampled {
+                true => Sampled::Yes,
+                false if engine.sampling.outcome().is_some() => Sampled::Held,
+                false => return Self::pooled(engine, local, begin, Sampled::No),
+            };
+            begin.held = sampled == Sampled::Held;
             let mut attributes = None;
-            if name.inline_text().is_some() || options.foreign.is_some() {
+            let texts = [
+                name.inline_text(),
+                options.foreign.as_deref(),
+                options.graph.as_deref(),
+            ];
+            if texts.iter().any(Option::is_some) {
                 let mut buffer = local.buffer();
                 if let Some(text) = name.inline_text() {
                     buffer.push_reserved(KEY_NAME, text);
@@ -141,23 +150,18 @@ impl Run {
                         text.as_str(),
                     );
                 }
+                if let Some(graph) = &options.graph {
+                    let key = Name::of_id(crate::record::wellknown::GRAPH_ID);
+                    buffer.push_named(key, graph.as_str());
+                }
                 attributes = Some(buffer);
             }
-            let begin = TraceBegin {
-                trace,
-                name: name.id(),
-                tick: engine.tick(),
-                remote_parent: options.remote_parent.map_or(0, SpanId::get),
-                threshold: 0,
-                flags: flags
-                    | if options.remote_parent.is_some() {
-                        flag::REMOTE_PARENT
-                    } else {
-                        0
-                    },
-            };
+            begin.tick = engine.tick();
             write::trace_start(local, begin, attributes);
-            Self::pooled(engine, local, begin)
+            if begin.held {
+                begin.shown = show_trace(local, &begin);
+            }
+            Self::pooled(engine, local, begin, sampled)
         });
         Self {
             state: Held::new(state),
@@ -165,7 +169,12 @@ impl Run {
     }
 
     /// A state from the thread's pool, or a new one.
-    fn pooled(engine: &Arc<Engine>, local: &mut Local, begin: TraceBegin) -> Arc<RunState> {
+    fn pooled(
+        engine: &Arc<Engine>,
+        local: &mut Local,
+        begin: TraceBegin,
+        sampled: Sampled,
+    ) -> Arc<RunState> {
         for pooled in &mut local.runs {
             // Alone in holding it: every handle of its last run is gone.
             if let Some(state) = Arc::get_mut(pooled) {
@@ -174,6 +183,9 @@ impl Run {
                 state.name = begin.name;
                 state.start = begin.tick;
                 state.flags = begin.flags;
+                state.sampled = sampled;
+                state.shown = begin.shown;
+                state.threshold = Threshold::from_bits(begin.threshold);
                 *state.handles.get_mut() = 1;
                 *state.ended.get_mut() = 0;
                 // What was set behind its end.
@@ -191,6 +203,9 @@ impl Run {
             name: begin.name,
             start: begin.tick,
             flags: begin.flags,
+            sampled,
+            shown: begin.shown,
+            threshold: Threshold::from_bits(begin.threshold),
             handles: AtomicU32::new(1),
             ended: AtomicU64::new(0),
             attributes: Mutex::new(None),
@@ -201,16 +216,25 @@ impl Run {
         state
     }
 
-    /// The trace id; `None` when nothing is recorded.
+    /// The trace id, also of a run that is not sampled, so that what it calls can know; `None`
+    /// when recording is off.
     #[inline]
     pub fn trace_id(&self) -> Option<TraceId> {
-        self.state().map(|state| state.trace)
+        self.held().map(|state| state.trace)
     }
 
     /// Whether anything is recorded.
     #[inline]
     pub fn is_recording(&self) -> bool {
-        self.state.get().is_some()
+        self.state().is_some()
+    }
+
+    /// Whether it is sampled, as whom it calls is to be told: a run that is held until it ends is
+    /// recorded, and not sampled.
+    #[inline]
+    pub fn is_sampled(&self) -> bool {
+        self.held()
+            .is_some_and(|state| state.sampled == Sampled::Yes)
     }
 
     /// Sets an attribute of the trace. It is written when the run ends; set later, it is ignored.
@@ -330,7 +354,7 @@ impl Run {
         local::with(&state.engine, RecordKind::Link, |local| {
             let from = (state.trace, from.map_or(0, SpanId::get));
             let to = (trace, span.map_or(0, SpanId::get));
-            write::link(local, from, to, state.engine.tick(), None);
+            write::link(local, state.is_held(), from, to, state.engine.tick(), None);
         });
     }
 
@@ -360,8 +384,15 @@ impl Run {
         self.finish(Status::Ok);
     }
 
+    /// What is recorded into; `None` if nothing is.
     #[inline(always)]
     pub(super) fn state(&self) -> Option<&RunState> {
+        self.held().filter(|state| state.sampled != Sampled::No)
+    }
+
+    /// What the handles share, sampled or not.
+    #[inline(always)]
+    fn held(&self) -> Option<&RunState> {
         self.state.get().map(|state| &**state)
     }
 
@@ -451,6 +482,36 @@ impl RunState {
         }
     }
 
+    /// Whether it is held until it is known how it went.
+    #[inline(always)]
+    pub(super) fn is_held(&self) -> bool {
+        self.sampled == Sampled::Held
+    }
+
+    /// It is over: no longer shown as open.
+    fn hide(&self, local: &mut Local, Shown { ring, slot }: Shown) {
+        match local.ring(true) {
+            Some(own) if own.ring() == ring => own.close(slot),
+            _ => {
+                let rings = &self.engine.rings;
+                rings.close_open_span(ring.0, slot, self.start);
+            }
+        }
+    }
+
+    /// Whether a run that went like this is kept, and the whole probability of that where it is
+    /// not the one that its start was recorded with.
+    fn judge(&self, status: Status, ticks: u64) -> (bool, Option<f64>) {
+        let Some(outcome) = self.engine.sampling.outcome() else {
+            return (true, None);
+        };
+        let whole = outcome.threshold(status, self.engine.length(ticks));
+        let kept = !self.is_held() || whole.keeps(self.trace);
+        // The same part of the id decides both times, so the lower threshold is the whole.
+        let lower = kept && whole < self.threshold;
+        (kept, lower.then(|| whole.rate()))
+    }
+
     fn end(&self, status: Status) {
         // AcqRel: one handle wins; it sees what the others set before they let go.
         if self.ended.swap(1, Ordering::AcqRel) != 0 {
@@ -469,15 +530,30 @@ impl RunState {
             }
             let error = status == Status::Error
                 && attributes.as_ref().is_some_and(|a| !a.words().is_empty());
+            let end = self.engine.tick();
+            let (kept, rate) = self.judge(status, end.saturating_sub(self.start));
+            if let Some(rate) = rate {
+                let buffer = attributes.get_or_insert_with(|| local.buffer());
+                buffer.push_named(Name::of_id(crate::record::wellknown::SAMPLING_RATE), &rate);
+            }
+            let mut flags = self.flags;
+            for (is, bit) in [(error, flag::ERROR), (!kept, flag::PROVISIONAL)] {
+                flags |= if is { bit } else { 0 };
+            }
             let end = TraceFinish {
                 trace: self.trace,
                 name,
                 start: self.start,
-                end: self.engine.tick(),
+                end,
                 status,
-                flags: self.flags | if error { flag::ERROR } else { 0 },
+                flags,
+                threshold: rate.map_or(0, |rate| Threshold::of_rate(rate).bits() + 1),
+                held: self.is_held(),
             };
             write::trace_end(local, end, attributes.take());
+            if let Some(shown) = self.shown {
+                self.hide(local, shown);
+            }
         });
     }
 }
@@ -485,7 +561,7 @@ impl RunState {
 impl Clone for Run {
     #[inline]
     fn clone(&self) -> Self {
-        if let Some(state) = self.state() {
+        if let Some(state) = self.held() {
             // Relaxed: a new handle comes from one that is still held, as in `Arc`.
             state.handles.fetch_add(1, Ordering::Relaxed);
         }
@@ -509,26 +585,5 @@ impl fmt::Debug for Run {
         f.debug_struct("Run")
             .field("trace_id", &self.trace_id())
             .finish()
-    }
-}
-
-/// Restores the thread's open span when dropped; made by [`Run::enter`].
-#[derive(Debug)]
-#[must_use = "dropping it leaves the context at once"]
-pub struct ContextGuard<'r> {
-    state: Held<&'r RunState>,
-    previous: Option<Current>,
-    // The context belongs to this thread.
-    _thread: std::marker::PhantomData<*const ()>,
-}
-
-impl Drop for ContextGuard<'_> {
-    #[inline]
-    fn drop(&mut self) {
-        if let (Some(state), Some(previous)) = (self.state.get(), self.previous) {
-            local::with(&state.engine, RecordKind::Span, |local| {
-                local.current = previous
-            });
-        }
     }
 }

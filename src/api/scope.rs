@@ -4,9 +4,10 @@
 //! moved; its guard is two words.
 
 use super::{
+    held::Held,
     local::{self, Current, Local},
     run::RunState,
-    write::{self, SpanEnd},
+    write::{self, Shown, SpanEnd, TraceBegin},
 };
 use crate::{
     record::{
@@ -45,9 +46,10 @@ pub(super) struct Open {
 }
 
 impl Open {
-    pub(super) fn end(&self, trace: TraceId, end: u64) -> SpanEnd {
+    pub(super) fn end(&self, state: &RunState, end: u64) -> SpanEnd {
         SpanEnd {
-            trace,
+            trace: state.trace,
+            held: state.is_held(),
             name: self.name,
             id: self.id,
             parent: self.parent,
@@ -121,7 +123,7 @@ pub(super) fn begin(state: &RunState, name: Name<'_>, kind: SpanKind, parent: Pa
 pub(super) fn show(state: &RunState, id: u64) {
     local::with(&state.engine, RecordKind::SpanStart, |local| {
         if let Some(scoped) = local.scoped(id) {
-            let start = scoped.open.end(state.trace, 0);
+            let start = scoped.open.end(state, 0);
             // Nothing but a spelled-out name yet.
             let name = scoped.open.attributes.take();
             write::span_start(local, start, name.as_deref());
@@ -130,6 +132,25 @@ pub(super) fn show(state: &RunState, id: u64) {
             }
         }
     });
+}
+
+/// Shows a held trace as open; `None` if the table has no room.
+pub(super) fn show_trace(local: &mut Local, begin: &TraceBegin) -> Option<Shown> {
+    let ring = local.ring(true)?;
+    let slot = ring.open(OpenSpan {
+        start: begin.tick,
+        trace: begin.trace.0,
+        span: 0,
+        parent: begin.remote_parent,
+        name: begin.name,
+        kind: 0,
+        what: 1,
+        flags: begin.flags,
+    })?;
+    Some(Shown {
+        ring: ring.ring(),
+        slot,
+    })
 }
 
 /// Opens a span that begins `now`; also says whether it is in the open-span table.
@@ -162,10 +183,9 @@ pub(super) fn push_scope(
         trace: state.low,
         span: id,
     };
-    let slot = local
-        .producer
-        .open(open.table_entry(state.trace))
-        .unwrap_or(NO_SLOT);
+    let ring = local.ring(state.is_held());
+    let slot = ring.and_then(|ring| ring.open(open.table_entry(state.trace)));
+    let slot = slot.unwrap_or(NO_SLOT);
     local.scopes.push(Scoped {
         open,
         previous,
@@ -192,7 +212,7 @@ pub(super) fn replace_scope(
     let spelled = name.inline_text().map(|text| spell_out(local, text));
     let open = &mut local.scopes[at].open;
     open.verdict = Some(Status::Ok);
-    let end = open.end(state.trace, now);
+    let end = open.end(state, now);
     let attributes = std::mem::replace(&mut open.attributes, spelled);
     open.id = id;
     open.start = now;
@@ -207,9 +227,15 @@ pub(super) fn replace_scope(
     };
     write::span(local, end, attributes);
     // Behind the span, as in `pop_scope`.
-    match local.scopes[at].slot {
-        NO_SLOT => local.scopes[at].slot = local.producer.open(entry).unwrap_or(NO_SLOT),
-        slot => local.producer.replace(slot, entry),
+    let slot = local.scopes[at].slot;
+    if let Some(ring) = local.ring(state.is_held()) {
+        match slot {
+            NO_SLOT => {
+                let slot = ring.open(entry).unwrap_or(NO_SLOT);
+                local.scopes[at].slot = slot;
+            }
+            slot => ring.replace(slot, entry),
+        }
     }
     Some((id, local.scopes[at].slot != NO_SLOT))
 }
@@ -235,7 +261,7 @@ pub(super) fn lose(state: &RunState, id: u64) {
         local::existing(&state.engine, |local| {
             let scoped = remove(local, id)?;
             if scoped.slot != NO_SLOT {
-                local.producer.close(scoped.slot);
+                local.ring(state.is_held())?.close(scoped.slot);
             }
             Some(())
         });
@@ -279,7 +305,7 @@ pub(super) fn pop_scope(
     if verdict.is_some() {
         scoped.open.verdict = verdict;
     }
-    let end = scoped.open.end(state.trace, now);
+    let end = scoped.open.end(state, now);
     let attributes = scoped.open.attributes.take();
     let (previous, slot) = (scoped.previous, scoped.slot);
     // Spans end in the order in which they nest, but for guards that are kept on purpose.
@@ -295,7 +321,15 @@ pub(super) fn pop_scope(
     write::span(local, end, attributes);
     // Behind the span: whoever looks in between sees it twice rather than not at all.
     if slot != NO_SLOT {
-        local.producer.close(slot);
+        close(state, local, slot);
+    }
+}
+
+/// A span is over that is in the open-span table.
+#[inline(always)]
+fn close(state: &RunState, local: &mut Local, slot: u16) {
+    if let Some(ring) = local.ring(state.is_held()) {
+        ring.close(slot);
     }
 }
 
@@ -307,12 +341,12 @@ pub(super) fn leave(state: &RunState, id: u64) -> Option<Open> {
     }
     let open = local::with(&state.engine, RecordKind::SpanStart, |local| {
         let Scoped { open, slot, .. } = remove(local, id)?;
-        let start = open.end(state.trace, 0);
+        let start = open.end(state, 0);
         // One that is not in the table has a start record already; a second one would be a second
         // span to a reader that sees no end of it.
         if slot != NO_SLOT {
             write::span_start(local, start, open.attributes.as_deref());
-            local.producer.close(slot);
+            close(state, local, slot);
         }
         Some(open)
     });
@@ -349,4 +383,25 @@ pub(super) fn set<V: AttributeValue>(state: &RunState, id: u64, key: Name<'_>, v
             buffer.push_named(key, value);
         }
     });
+}
+
+/// Restores the thread's open span when dropped; made by [`Run::enter`](super::Run::enter).
+#[derive(Debug)]
+#[must_use = "dropping it leaves the context at once"]
+pub struct ContextGuard<'r> {
+    pub(super) state: Held<&'r RunState>,
+    pub(super) previous: Option<Current>,
+    // The context belongs to this thread.
+    pub(super) _thread: std::marker::PhantomData<*const ()>,
+}
+
+impl Drop for ContextGuard<'_> {
+    #[inline]
+    fn drop(&mut self) {
+        if let (Some(state), Some(previous)) = (self.state.get(), self.previous) {
+            local::with(&state.engine, RecordKind::Span, |local| {
+                local.current = previous
+            });
+        }
+    }
 }

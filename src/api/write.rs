@@ -15,19 +15,25 @@ use crate::record::{
 #[inline(always)]
 fn push<const N: usize>(
     local: &mut Local,
+    held: bool,
     kind: RecordKind,
     fixed: [u64; N],
     attributes: Option<&AttributeBuffer>,
 ) {
     let list = attributes.map_or(&[][..], AttributeBuffer::words);
-    local.producer.push(kind, N + list.len(), |words| {
+    let Some(ring) = local.ring(held) else {
+        return local.lose(kind);
+    };
+    ring.push(kind, N + list.len(), |words| {
         let (head, tail) = words.split_at_mut(N);
         head.copy_from_slice(&fixed);
         tail.copy_from_slice(list);
     });
     // The gate may have closed since the caller looked.
     if !local.engine.gate.is_open() {
-        local.producer.too_late(kind);
+        if let Some(ring) = local.ring(held) {
+            ring.too_late(kind);
+        }
     }
 }
 
@@ -43,7 +49,12 @@ struct List {
 impl List {
     /// Measures `attributes`, after cutting them to what a record of `fixed` words may hold.
     #[inline(always)]
-    fn of(local: &Local, fixed: usize, attributes: Option<&mut Box<AttributeBuffer>>) -> Self {
+    fn of(
+        local: &mut Local,
+        held: bool,
+        fixed: usize,
+        attributes: Option<&mut Box<AttributeBuffer>>,
+    ) -> Self {
         let Some(buffer) = attributes else {
             return Self {
                 words: 0,
@@ -52,7 +63,7 @@ impl List {
                 flags: 0,
             };
         };
-        let most = local.producer.max_words();
+        let most = local.max_words(held);
         if fixed + buffer.words().len() > most {
             buffer.fit(most.saturating_sub(fixed));
         }
@@ -81,12 +92,14 @@ pub(super) struct SpanEnd {
     pub(super) kind: SpanKind,
     pub(super) status: Status,
     pub(super) flags: u16,
+    /// Whether its trace is held.
+    pub(super) held: bool,
 }
 
 /// Writes a span.
 #[inline(always)]
 pub(super) fn span(local: &mut Local, span: SpanEnd, mut attributes: Option<Box<AttributeBuffer>>) {
-    let list = List::of(local, layout::Span::WORDS, attributes.as_mut());
+    let list = List::of(local, span.held, layout::Span::WORDS, attributes.as_mut());
     let fixed = layout::Span {
         header: Header::new(
             RecordKind::Span,
@@ -107,6 +120,7 @@ pub(super) fn span(local: &mut Local, span: SpanEnd, mut attributes: Option<Box<
     };
     push::<{ layout::Span::WORDS }>(
         local,
+        span.held,
         RecordKind::Span,
         words_of(&fixed),
         attributes.as_deref(),
@@ -120,7 +134,7 @@ pub(super) fn span(local: &mut Local, span: SpanEnd, mut attributes: Option<Box<
 /// spelled-out name.
 #[cold]
 pub(super) fn span_start(local: &mut Local, span: SpanEnd, attributes: Option<&AttributeBuffer>) {
-    let room = local.producer.max_words() - layout::SpanStart::WORDS;
+    let room = local.max_words(span.held) - layout::SpanStart::WORDS;
     let mut name = None;
     let list = match attributes {
         Some(list) if list.words().len() > room => {
@@ -147,7 +161,7 @@ pub(super) fn span_start(local: &mut Local, span: SpanEnd, attributes: Option<&A
         dropped: u16_le::from_native(list.map_or(0, AttributeBuffer::dropped)),
     };
     let fixed: [u64; layout::SpanStart::WORDS] = words_of(&fixed);
-    push(local, RecordKind::SpanStart, fixed, list);
+    push(local, span.held, RecordKind::SpanStart, fixed, list);
 }
 
 /// Writes that a trace began.
@@ -156,7 +170,12 @@ pub(super) fn trace_start(
     start: TraceBegin,
     mut attributes: Option<Box<AttributeBuffer>>,
 ) {
-    let list = List::of(local, layout::TraceStart::WORDS, attributes.as_mut());
+    let list = List::of(
+        local,
+        start.held,
+        layout::TraceStart::WORDS,
+        attributes.as_mut(),
+    );
     let fixed = layout::TraceStart {
         header: Header::new(
             RecordKind::TraceStart,
@@ -173,7 +192,13 @@ pub(super) fn trace_start(
         reserved: [0; 8],
     };
     let fixed: [u64; layout::TraceStart::WORDS] = words_of(&fixed);
-    push(local, RecordKind::TraceStart, fixed, attributes.as_deref());
+    push(
+        local,
+        start.held,
+        RecordKind::TraceStart,
+        fixed,
+        attributes.as_deref(),
+    );
     if let Some(buffer) = attributes {
         local.recycle(buffer);
     }
@@ -188,6 +213,18 @@ pub(super) struct TraceBegin {
     pub(super) remote_parent: u64,
     pub(super) threshold: u64,
     pub(super) flags: u16,
+    /// Whether it is held until it is known how it went.
+    pub(super) held: bool,
+    /// Where it is shown as open.
+    pub(super) shown: Option<Shown>,
+}
+
+/// A slot of an open-span table.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) struct Shown {
+    /// Ring and lease.
+    pub(super) ring: (u32, u32),
+    pub(super) slot: u16,
 }
 
 /// A trace that ends.
@@ -199,6 +236,9 @@ pub(super) struct TraceFinish {
     pub(super) end: u64,
     pub(super) status: Status,
     pub(super) flags: u16,
+    /// The threshold that its outcome put it under, plus one; 0 if that of its start holds.
+    pub(super) threshold: u64,
+    pub(super) held: bool,
 }
 
 /// Writes that a trace ended.
@@ -207,7 +247,12 @@ pub(super) fn trace_end(
     end: TraceFinish,
     mut attributes: Option<Box<AttributeBuffer>>,
 ) {
-    let list = List::of(local, layout::TraceEnd::WORDS, attributes.as_mut());
+    let list = List::of(
+        local,
+        end.held,
+        layout::TraceEnd::WORDS,
+        attributes.as_mut(),
+    );
     let fixed = layout::TraceEnd {
         header: Header::new(
             RecordKind::TraceEnd,
@@ -222,10 +267,16 @@ pub(super) fn trace_end(
         flags: u16_le::from_native(end.flags | list.flags),
         attributes: u16_le::from_native(list.count),
         dropped: u16_le::from_native(list.dropped),
-        reserved2: [0; 8],
+        reserved2: end.threshold.to_le_bytes(),
     };
     let fixed: [u64; layout::TraceEnd::WORDS] = words_of(&fixed);
-    push(local, RecordKind::TraceEnd, fixed, attributes.as_deref());
+    push(
+        local,
+        end.held,
+        RecordKind::TraceEnd,
+        fixed,
+        attributes.as_deref(),
+    );
     if let Some(buffer) = attributes {
         local.recycle(buffer);
     }
@@ -238,6 +289,7 @@ pub(super) struct Point {
     pub(super) span: u64,
     pub(super) name: u32,
     pub(super) tick: u64,
+    pub(super) held: bool,
 }
 
 /// Writes an point.
@@ -247,7 +299,7 @@ pub(super) fn event(
     event_type: u32,
     mut attributes: Option<Box<AttributeBuffer>>,
 ) {
-    let list = List::of(local, layout::Event::WORDS, attributes.as_mut());
+    let list = List::of(local, point.held, layout::Event::WORDS, attributes.as_mut());
     let fixed = layout::Event {
         header: Header::new(
             RecordKind::Event,
@@ -264,7 +316,13 @@ pub(super) fn event(
         reserved: [0; 6],
     };
     let fixed: [u64; layout::Event::WORDS] = words_of(&fixed);
-    push(local, RecordKind::Event, fixed, attributes.as_deref());
+    push(
+        local,
+        point.held,
+        RecordKind::Event,
+        fixed,
+        attributes.as_deref(),
+    );
     if let Some(buffer) = attributes {
         local.recycle(buffer);
     }
@@ -286,7 +344,12 @@ pub(super) fn metric(
     measurement: Measurement,
     mut attributes: Option<Box<AttributeBuffer>>,
 ) {
-    let list = List::of(local, layout::Metric::WORDS, attributes.as_mut());
+    let list = List::of(
+        local,
+        point.held,
+        layout::Metric::WORDS,
+        attributes.as_mut(),
+    );
     let fixed = layout::Metric {
         header: Header::new(
             RecordKind::Metric,
@@ -306,7 +369,13 @@ pub(super) fn metric(
         reserved: [0; 4],
     };
     let fixed: [u64; layout::Metric::WORDS] = words_of(&fixed);
-    push(local, RecordKind::Metric, fixed, attributes.as_deref());
+    push(
+        local,
+        point.held,
+        RecordKind::Metric,
+        fixed,
+        attributes.as_deref(),
+    );
     if let Some(buffer) = attributes {
         local.recycle(buffer);
     }
@@ -315,12 +384,13 @@ pub(super) fn metric(
 /// Writes a link.
 pub(super) fn link(
     local: &mut Local,
+    held: bool,
     (trace, span): (TraceId, u64),
     (linked_trace, linked_span): (TraceId, u64),
     tick: u64,
     mut attributes: Option<Box<AttributeBuffer>>,
 ) {
-    let list = List::of(local, layout::Link::WORDS, attributes.as_mut());
+    let list = List::of(local, held, layout::Link::WORDS, attributes.as_mut());
     let fixed = layout::Link {
         header: Header::new(
             RecordKind::Link,
@@ -338,7 +408,7 @@ pub(super) fn link(
         reserved: [0; 2],
     };
     let fixed: [u64; layout::Link::WORDS] = words_of(&fixed);
-    push(local, RecordKind::Link, fixed, attributes.as_deref());
+    push(local, held, RecordKind::Link, fixed, attributes.as_deref());
     if let Some(buffer) = attributes {
         local.recycle(buffer);
     }

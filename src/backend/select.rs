@@ -5,10 +5,13 @@ use std::collections::VecDeque;
 use ahash::AHashMap;
 
 use super::Row;
-use crate::{model::Trace, query::filter::Filter, record::id::TraceId};
+use crate::{model::Trace, query::filter::Filter, record::id::TraceId, sampling::Threshold};
 
 /// Begun traces that are remembered until it is known how they ended.
 const HELD: usize = 4096;
+
+/// Attribute of a trace that says with which probability it was kept, where its outcome changed it.
+const RATE: &str = "sampling.rate";
 
 /// What a row is a row of.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
@@ -54,8 +57,7 @@ impl RowKind {
 pub struct Select {
     kinds: Option<Vec<RowKind>>,
     filter: Filter,
-    /// What the last 56 bits of a trace id must reach.
-    threshold: u64,
+    threshold: Threshold,
 }
 
 impl Select {
@@ -89,10 +91,7 @@ impl Select {
     /// trace is kept.
     #[must_use]
     pub fn sampled(mut self, rate: f64) -> Self {
-        const ALL: u64 = 1 << 56;
-        // NaN counts as 0.
-        let rate = rate.clamp(0.0, 1.0);
-        self.threshold = ALL - (rate * ALL as f64) as u64;
+        self.threshold = Threshold::of_rate(rate);
         self
     }
 
@@ -108,8 +107,7 @@ impl Select {
     }
 
     fn samples(&self, trace: Option<TraceId>) -> bool {
-        const RANDOM: u64 = (1 << 56) - 1;
-        trace.is_none_or(|id| id.as_u128() as u64 & RANDOM >= self.threshold)
+        trace.is_none_or(|id| self.threshold.keeps(id))
     }
 
     /// Whether only the end of a trace tells if it is wanted.
@@ -152,10 +150,15 @@ impl Selector {
         }
     }
 
-    fn one(&mut self, row: Row, out: &mut Vec<Row>) {
+    fn one(&mut self, mut row: Row, out: &mut Vec<Row>) {
         let (select, filter) = (&self.select, &self.select.filter);
         if !select.wants_kind(RowKind::of(&row)) {
             return;
+        }
+        match &mut row {
+            Row::TraceBegan(began) => thin_out(&mut began.trace, select.threshold.rate()),
+            Row::TraceEnded(ended) => thin_out(&mut ended.trace, select.threshold.rate()),
+            _ => {}
         }
         let wanted = match &row {
             Row::TraceBegan(began) if select.samples(Some(began.trace.trace_id)) => {
@@ -201,6 +204,15 @@ impl Selector {
                 self.held.remove(&oldest);
             }
         }
+    }
+}
+
+/// The same part of the id decides in every sampler, so the lowest rate is the whole probability.
+fn thin_out(trace: &mut Trace, rate: f64) {
+    trace.sampling_rate = trace.sampling_rate.min(rate);
+    if trace.attributes.get(RATE).is_some() {
+        let kept = trace.kept_rate().min(rate);
+        trace.attributes.set(RATE, kept);
     }
 }
 

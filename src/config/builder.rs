@@ -142,6 +142,55 @@ impl Config {
         self
     }
 
+    /// Sets which part of all traces is recorded, 0 to 1.
+    #[must_use]
+    pub fn sampling_rate(mut self, rate: f64) -> Self {
+        self.sampling_rate = rate;
+        self
+    }
+
+    /// Sets which part of the traces of a graph is recorded; `*` in its id stands for any characters.
+    #[must_use]
+    pub fn graph_sampling_rate(mut self, graph: impl Into<String>, rate: f64) -> Self {
+        self.graph_sampling_rates.set(graph, rate);
+        self
+    }
+
+    /// Sets whether what a caller in another process decided counts before our own rates.
+    #[must_use]
+    pub fn parent_based_sampling(mut self, parent_based: bool) -> Self {
+        self.parent_based_sampling = parent_based;
+        self
+    }
+
+    /// Sets whether traces that end in an error are kept although they were sampled out.
+    #[must_use]
+    pub fn force_sample_on_error(mut self, force: bool) -> Self {
+        self.force_sample_on_error = force;
+        self
+    }
+
+    /// Sets which part of the traces that end in an error is kept at least, 0 to 1.
+    #[must_use]
+    pub fn error_sample_rate(mut self, rate: impl Into<Option<f64>>) -> Self {
+        self.error_sample_rate = rate.into();
+        self
+    }
+
+    /// Sets how long traces take at least that are kept although they were sampled out.
+    #[must_use]
+    pub fn slow_threshold(mut self, length: impl Into<Option<Duration>>) -> Self {
+        self.slow_threshold_seconds = length.into();
+        self
+    }
+
+    /// Sets whether traces that were sampled out are kept with a chance that grows with their length.
+    #[must_use]
+    pub fn enable_adaptive_sampling(mut self, enable: bool) -> Self {
+        self.enable_adaptive_sampling = enable;
+        self
+    }
+
     /// Sets whether type, message and causes of errors are kept.
     #[must_use]
     pub fn capture_errors(mut self, capture: bool) -> Self {

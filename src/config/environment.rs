@@ -3,7 +3,13 @@
 
 use std::env;
 
-use super::{backends, settings::Setting, spelling::Spelled, validate::ConfigError, Config};
+use super::{
+    backends,
+    settings::{is_idle, Setting},
+    spelling::Spelled,
+    validate::ConfigError,
+    Config,
+};
 use crate::{model::AttributeMap, record::value::Value};
 
 impl Config {
@@ -56,7 +62,7 @@ impl Config {
             Some(found.1.trim().to_owned()).filter(|value| !value.is_empty())
         };
         let mut problems = Vec::new();
-        for setting in Setting::all() {
+        for setting in Setting::all().iter().filter(|s| !is_idle(s, &get)) {
             let set = setting
                 .env
                 .iter()

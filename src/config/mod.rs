@@ -35,7 +35,7 @@ pub use validate::ConfigError;
 
 use std::{path::PathBuf, time::Duration};
 
-use crate::{backend::BackendConfig, log, model::AttributeMap, ring};
+use crate::{backend::BackendConfig, log, model::AttributeMap, ring, sampling::GraphRates};
 
 /// Configuration of a [`Manager`](crate::Manager).
 ///
@@ -68,6 +68,24 @@ pub struct Config {
     pub enable_events: bool,
     /// Record metrics and let readers derive them. Default: true.
     pub enable_metrics: bool,
+    /// Part of all traces that is recorded, 0 to 1. The trace id alone decides which, alike in every
+    /// process; of the others nothing is recorded, of no kind. Default: 1.
+    pub sampling_rate: f64,
+    /// Rates of graphs that `sampling_rate` is not for, by patterns of their ids (`*` stands for any
+    /// characters): of `TraceOptions::graph`, else the name of the trace. Default: none.
+    pub graph_sampling_rates: GraphRates,
+    /// What a caller in another process decided counts before our own rates. Default: true.
+    pub parent_based_sampling: bool,
+    /// Keep traces that end in an error although they were sampled out. Default: false.
+    pub force_sample_on_error: bool,
+    /// Part of the traces that end in an error that is kept at least, 0 to 1. Default: none; what
+    /// `sampling_rate` says.
+    pub error_sample_rate: Option<f64>,
+    /// Keep traces that take at least so long although they were sampled out. Default: none.
+    pub slow_threshold_seconds: Option<Duration>,
+    /// Keep traces that were sampled out with a chance that grows with their length, up to all at
+    /// `slow_threshold_seconds`, here 1 s by default. Default: false.
+    pub enable_adaptive_sampling: bool,
     /// Keep type, message and causes of errors. Default: true.
     pub capture_errors: bool,
     /// Attributes of the process: `service.name` and the like. Default: none; up to 32 KiB.
@@ -106,6 +124,13 @@ impl Default for Config {
             enable_traces: true,
             enable_events: true,
             enable_metrics: true,
+            sampling_rate: 1.0,
+            graph_sampling_rates: GraphRates::default(),
+            parent_based_sampling: true,
+            force_sample_on_error: false,
+            error_sample_rate: None,
+            slow_threshold_seconds: None,
+            enable_adaptive_sampling: false,
             capture_errors: true,
             resource_attributes: AttributeMap::new(),
             custom_attributes: AttributeMap::new(),

@@ -4,28 +4,29 @@ use std::time::Duration;
 
 use super::{settings::DAY, Config};
 
-/// What an installation is about. A preset sets batching, retention and volume; it sets no place,
+/// What an installation is about. A preset sets the sampling rate, batching, retention and volume; it sets no place,
 /// no backend and no name.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 #[non_exhaustive]
 pub enum Preset {
     /// See everything within a second: batches of 100 or every second.
     Development,
-    /// Between the two: batches of 1000 or every 10 seconds, 30 days.
+    /// Between the two: half of all traces, batches of 1000 or every 10 seconds, 30 days.
     Staging,
-    /// Many records: batches of 10,000 or every 30 seconds, a year.
+    /// Many records: 5 % of all traces, batches of 10,000 or every 30 seconds, a year.
     Production,
-    /// Very many records: batches of 50,000 or every minute, 30 days, no events.
+    /// Very many records: 1 % of all traces, batches of 50,000 or every minute, 30 days, no events.
     HighVolume,
     /// Tests: batches of 10 or every 100 milliseconds.
     Testing,
-    /// As little work as possible: batches of 100,000 or every 2 minutes, no events.
+    /// As little work as possible: 1 % of all traces, batches of 100,000 or every 2 minutes, no
+    /// events.
     LowOverhead,
     /// As much detail as possible: every 5 seconds, up to 1000 events per span.
     MaxVisibility,
     /// Neither: batches of 100 or every 5 seconds.
     Balanced,
-    /// Detail against cost: batches of 5000 or every 30 seconds, 60 days.
+    /// Detail against cost: 10 % of all traces, batches of 5000 or every 30 seconds, 60 days.
     BalancedCost,
 }
 
@@ -78,6 +79,13 @@ impl Preset {
         };
         config.buffer_size = records;
         config.export_interval = Duration::from_secs_f64(seconds);
+        config.sampling_rate = match self {
+            Self::Staging => 0.5,
+            Self::Production => 0.05,
+            Self::HighVolume | Self::LowOverhead => 0.01,
+            Self::BalancedCost => 0.1,
+            Self::Development | Self::Testing | Self::MaxVisibility | Self::Balanced => 1.0,
+        };
         let days = match self {
             Self::Staging | Self::HighVolume => Some(30),
             Self::Production => Some(365),

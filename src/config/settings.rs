@@ -108,8 +108,29 @@ const fn other(
     }
 }
 
+/// OpenTelemetry's samplers: the rate, unless their argument says it, and whether what a caller in
+/// another process decided counts more.
+const SAMPLERS: &[(&str, Option<f64>, bool)] = &[
+    ("always_on", Some(1.0), false),
+    ("always_off", Some(0.0), false),
+    ("traceidratio", None, false),
+    ("parentbased_always_on", Some(1.0), true),
+    ("parentbased_always_off", Some(0.0), true),
+    ("parentbased_traceidratio", None, true),
+];
+
+/// The argument of a sampler.
+const SAMPLER_ARG: &str = "OTEL_TRACES_SAMPLER_ARG";
+
+/// Whether a variable means nothing beside what else is set: the argument of a sampler that takes
+/// none.
+pub(super) fn is_idle(setting: &Setting, get: &impl Fn(&str) -> Option<String>) -> bool {
+    let takes_argument = |name: String| name.trim().ends_with("traceidratio");
+    setting.env == [SAMPLER_ARG] && !get("OTEL_TRACES_SAMPLER").is_some_and(takes_argument)
+}
+
 /// In the order in which they are set: a preset first, attributes of OpenTelemetry's variables
-/// before the service's name, which counts more.
+/// before the service's name, which counts more, its sampler before our own rates.
 static SETTINGS: &[Setting] = &[
     other(
         "preset",
@@ -137,6 +158,65 @@ static SETTINGS: &[Setting] = &[
         "enable_metrics",
         &["EMBERLOG_ENABLE_METRICS"],
         enable_metrics
+    ),
+    other(
+        "traces_sampler",
+        &["OTEL_TRACES_SAMPLER"],
+        None,
+        || "the name of a sampler of OpenTelemetry",
+        |config, value| {
+            let name = value.as_str().unwrap_or_default().trim();
+            let known = SAMPLERS.iter().find(|sampler| sampler.0 == name);
+            let (_, rate, parent_based) = known.ok_or_else(|| {
+                let names: Vec<_> = SAMPLERS.iter().map(|sampler| sampler.0).collect();
+                format!("one of {}", names.join(", "))
+            })?;
+            // The rate of the others is the sampler's argument.
+            config.sampling_rate = rate.unwrap_or(1.0);
+            config.parent_based_sampling = *parent_based;
+            Ok(())
+        },
+    ),
+    other(
+        "traces_sampler_arg",
+        &[SAMPLER_ARG],
+        Some("sampling_rate"),
+        || "a number from 0 to 1; of the two samplers with `traceidratio` only",
+        |config, value| {
+            config.sampling_rate = f64::read(value)?;
+            Ok(())
+        },
+    ),
+    field!("sampling_rate", &["EMBERLOG_SAMPLING_RATE"], sampling_rate),
+    field!(
+        "graph_sampling_rates",
+        &["EMBERLOG_GRAPH_SAMPLING_RATES"],
+        graph_sampling_rates
+    ),
+    field!(
+        "parent_based_sampling",
+        &["EMBERLOG_PARENT_BASED_SAMPLING"],
+        parent_based_sampling
+    ),
+    field!(
+        "force_sample_on_error",
+        &["EMBERLOG_FORCE_SAMPLE_ON_ERROR"],
+        force_sample_on_error
+    ),
+    field!(
+        "error_sample_rate",
+        &["EMBERLOG_ERROR_SAMPLE_RATE"],
+        error_sample_rate
+    ),
+    field!(
+        "slow_threshold_seconds",
+        &["EMBERLOG_SLOW_THRESHOLD_SECONDS"],
+        slow_threshold_seconds
+    ),
+    field!(
+        "enable_adaptive_sampling",
+        &["EMBERLOG_ENABLE_ADAPTIVE_SAMPLING"],
+        enable_adaptive_sampling
     ),
     field!(
         "capture_errors",
@@ -301,6 +381,13 @@ mod tests {
             enable_traces: _,
             enable_events: _,
             enable_metrics: _,
+            sampling_rate: _,
+            graph_sampling_rates: _,
+            parent_based_sampling: _,
+            force_sample_on_error: _,
+            error_sample_rate: _,
+            slow_threshold_seconds: _,
+            enable_adaptive_sampling: _,
             capture_errors: _,
             resource_attributes: _,
             custom_attributes: _,
@@ -331,7 +418,7 @@ mod tests {
             on_full: _,
         } = log;
         let fields = SETTINGS.iter().filter(|setting| setting.get.is_some());
-        assert_eq!(fields.count(), 14 + 7 + 7);
+        assert_eq!(fields.count(), 21 + 7 + 7);
     }
 
     #[test]

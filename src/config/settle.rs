@@ -5,10 +5,15 @@ use std::{
     env,
     path::{Path, PathBuf},
     sync::Once,
+    time::Duration,
 };
 
 use super::{validate::ConfigError, Config};
-use crate::model::AttributeMap;
+use crate::{
+    model::AttributeMap,
+    record::id::TraceId,
+    sampling::{Outcome, Rules, Threshold},
+};
 
 /// The log of a configuration that names backends, and none of them a file.
 const LOG_NAME: &str = "telemetry.emberlog";
@@ -49,6 +54,50 @@ impl Config {
         }
         (self.custom_attributes, self.resource_attributes) = self.attributes();
         Ok(Some(self))
+    }
+
+    /// Whether a trace with this id is recorded: what `sampling_rate` says, the same in every
+    /// process. Rates of graphs and callers in other processes are not asked.
+    ///
+    /// ```
+    /// # use emberlog::{Config, TraceId};
+    /// let config = Config::default().sampling_rate(0.25);
+    /// let id = "4BF92F35-77B3-4DA6-A3CE-929D0E0E4736".parse::<TraceId>()?;
+    /// assert!(config.should_sample(id));
+    /// # Ok::<_, Box<dyn std::error::Error>>(())
+    /// ```
+    pub fn should_sample(&self, trace: TraceId) -> bool {
+        Threshold::of_rate(self.sampling_rate).keeps(trace)
+    }
+
+    /// What the recording side asks.
+    pub(crate) fn sampling_rules(&self) -> Rules {
+        Rules::new(
+            self.sampling_rate,
+            self.graph_sampling_rates.clone(),
+            self.parent_based_sampling,
+            self.kept_outcomes(),
+        )
+    }
+
+    /// What is kept although it was sampled out.
+    pub(crate) fn kept_outcomes(&self) -> Outcome {
+        const SLOW: Duration = Duration::from_secs(1);
+        let slow = self.slow_threshold_seconds;
+        Outcome {
+            errors: match self.force_sample_on_error {
+                true => Some(1.0),
+                false => self.error_sample_rate,
+            },
+            slow,
+            adaptive: self.enable_adaptive_sampling.then(|| slow.unwrap_or(SLOW)),
+        }
+    }
+
+    /// The threshold of traces that a crash left open, for the next open.
+    pub(crate) fn kept_orphans(&self) -> u64 {
+        let rate = self.kept_outcomes().errors.unwrap_or(0.0);
+        Threshold::of_rate(rate).bits()
     }
 
     /// Where the log is if nobody says so.

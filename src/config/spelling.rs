@@ -8,6 +8,7 @@ use crate::{
     model::AttributeMap,
     record::value::Value,
     ring::Overflow,
+    sampling::GraphRates,
 };
 
 /// A type of options.
@@ -163,6 +164,45 @@ impl<T: Spelled> Spelled for Option<T> {
 
     fn write(&self) -> Value {
         self.as_ref().map_or(Value::Null, T::write)
+    }
+}
+
+impl Spelled for f64 {
+    const TAKES: &'static str = "a number";
+
+    fn read(value: &Value) -> Result<Self, String> {
+        let number = match value {
+            Value::Str(text) => text.trim().parse().ok(),
+            other => other.as_f64(),
+        };
+        number.ok_or_else(|| Self::TAKES.to_owned())
+    }
+
+    fn write(&self) -> Value {
+        Value::F64(*self)
+    }
+}
+
+/// As attributes are spelled, with numbers for values.
+impl Spelled for GraphRates {
+    const TAKES: &'static str = "patterns and rates, or a text such as \"billing*=1,crawler=0.01\"";
+
+    fn read(value: &Value) -> Result<Self, String> {
+        let map = AttributeMap::read(value).map_err(|_| Self::TAKES.to_owned())?;
+        let rates = map.iter().map(|(graph, rate)| {
+            let rate = f64::read(rate).map_err(|_| Self::TAKES.to_owned())?;
+            Ok((graph.to_owned(), rate))
+        });
+        rates.collect()
+    }
+
+    fn write(&self) -> Value {
+        let entries = self.iter();
+        Value::Map(
+            entries
+                .map(|(graph, rate)| (graph.to_owned(), rate.into()))
+                .collect(),
+        )
     }
 }
 

@@ -65,6 +65,25 @@ impl Config {
                 "in_memory must be at least 8 MiB, not {bytes} bytes"
             ));
         }
+        let mut rate = |name: &str, rate: f64| {
+            if !(0.0..=1.0).contains(&rate) {
+                problems.push(format!("{name} must be between 0.0 and 1.0, not {rate:?}"));
+            }
+        };
+        rate("sampling_rate", self.sampling_rate);
+        if let Some(errors) = self.error_sample_rate {
+            rate("error_sample_rate", errors);
+        }
+        for (graph, of_graph) in self.graph_sampling_rates.iter() {
+            rate(&format!("graph_sampling_rates of {graph:?}"), of_graph);
+        }
+        if self.force_sample_on_error && self.error_sample_rate.is_some_and(|rate| rate < 1.0) {
+            problems.push(
+                "force_sample_on_error keeps every trace that failed: error_sample_rate must be 1 or \
+                 left out"
+                    .to_owned(),
+            );
+        }
         if self.buffer_size < 1 {
             problems.push("buffer_size must be at least 1, not 0".to_owned());
         }

@@ -7,8 +7,10 @@
 //! - neither fsync nor fallocate is called here; the log's housekeeping thread does that
 //!
 //! `round` is one pass over all rings, `thread` the loop around it, `prologue` the records that the
-//! flusher writes itself.
+//! flusher writes itself, `held` what happens to traces that are not sampled.
 
+mod held;
+mod held_left;
 pub(crate) mod prologue;
 pub(crate) mod recovery;
 pub(crate) mod round;

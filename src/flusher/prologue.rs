@@ -156,7 +156,7 @@ impl Batch {
             custom: u16_le::from_native(resource.custom.count()),
             pid: u32_le::from_native(std::process::id()),
             max_events_per_span: u32_le::from_native(resource.max_events_per_span),
-            threshold: u64_le::from_native(0),
+            threshold: u64_le::from_native(resource.orphans),
         };
         let fixed: [u64; layout::Resource::WORDS] = words_of(&fixed);
         self.words.extend_from_slice(&fixed);
@@ -174,6 +174,8 @@ pub(crate) struct Resource {
     pub(crate) derive_events: bool,
     pub(crate) derive_metrics: bool,
     pub(crate) max_events_per_span: u32,
+    /// Sampling threshold of held traces that a crash leaves open.
+    pub(crate) orphans: u64,
 }
 
 impl Resource {
@@ -192,6 +194,8 @@ impl Resource {
             derive_events: info.derive_events,
             derive_metrics: info.derive_metrics,
             max_events_per_span: info.max_events_per_span,
+            // Whoever reads it in a segment has no rings.
+            orphans: 0,
         }
     }
 }

@@ -8,19 +8,22 @@ use std::{path::Path, sync::Arc};
 
 use ahash::{AHashMap, AHashSet};
 
-use super::prologue::{AnchorReason, Batch, Resource};
+use super::{
+    held_left::{self, Copied},
+    prologue::{AnchorReason, Batch, Resource},
+};
 use crate::{
     clock::{Anchor, Clock},
     log::{AppendError, LogDir, SegmentView, Snapshot},
     record::{
         id::{InstanceId, TraceId},
         kinds::{LossCause, Status},
-        layout::{self, flag, Header, RecordKind, NAME_NONE, RING_FLUSHER},
+        layout::{self, flag, is_held, Header, RecordKind, NAME_NONE, RING_FLUSHER},
         peek,
         view::{bytes_of, words_of},
         Body, Record,
     },
-    ring::{left, Lease, LeftInstance, LeftRing},
+    ring::{left, Lease, LeftInstance, LeftRing, OpenSpan},
 };
 
 /// Bytes of the last writer's log in which its open traces are looked for. In a greater one they
@@ -36,6 +39,8 @@ pub struct RecoveredRings {
     pub records: u64,
     /// Records in rings that the log had already.
     pub skipped: u64,
+    /// Records of traces that were held and are not kept, and are in no log.
+    pub sampled_out: u64,
     /// Bytes in rings that are no records.
     pub damaged_bytes: u64,
     /// Spans that were open when their process died; they were ended as orphaned.
@@ -78,41 +83,73 @@ fn drain_instance(
 ) -> Result<(), AppendError> {
     let instance = found.instance;
     let logged = dir.logged_sequences(instance);
-    let mut open = open_in_log(dir, instance);
+    let mut copied = Copied::default();
+    let mut open = open_in_log(dir, instance, &mut copied);
     let mut last_tick = found.last_sign_of_life.unwrap_or(0);
     let checked = found.rings.into_iter().map(LeftRing::checked);
     found.rings = checked.collect();
+    let orphans = held_left::orphans(&found.resource);
+    let held = held_left::judge(&found.rings, &copied, orphans, &open.ended_traces);
+    for (place, total) in &held.sampled_out {
+        let loss = (LossCause::SampledOut as u8, 0, *total);
+        found.rings[*place].losses.push(loss);
+        report.sampled_out += total;
+    }
+    for (_, wanted) in &held.copies {
+        note_open(&mut open, &wanted.words);
+    }
     let mut work = Vec::new();
     for ring in &found.rings {
+        let of_held = is_held(ring.ring);
+        let shown = |span: &OpenSpan| !of_held || held.keeps(TraceId(span.trace));
+        for (_, span) in ring.open.iter().filter(|(_, span)| shown(span)) {
+            last_tick = last_tick.max(span.start);
+            if span.is_trace() {
+                let begun = (span.start, span.name);
+                open.begin(TraceId(span.trace), begun);
+                continue;
+            }
+            let key = (TraceId(span.trace), span.span);
+            let values = (span.start, span.parent, span.name, span.kind);
+            open.spans.entry(key).or_insert(values);
+        }
+        report.damaged_bytes += ring.damaged_bytes;
+        if of_held {
+            continue;
+        }
         let (skip, skipped) = already_logged(ring, logged.get(&ring.ring).copied().unwrap_or(0));
         report.skipped += skipped;
-        report.damaged_bytes += ring.damaged_bytes;
         let records = &ring.records[skip..];
         note_open(&mut open, records);
         last_tick = last_tick.max(open.last_tick);
-        for (_, span) in &ring.open {
-            let key = (TraceId(span.trace), span.span);
-            open.spans
-                .entry(key)
-                .or_insert((span.start, span.parent, span.name, span.kind));
-            last_tick = last_tick.max(span.start);
-        }
         work.push((ring, ring.first_sequence + skipped, records));
     }
     let of_rings = found.rings.iter().filter_map(|ring| ring.anchor.as_ref());
     let anchor = of_rings.chain(&found.anchor).max_by_key(|a| a.tick);
     let anchor = anchor.copied();
     let ends = open.ends(last_tick);
-    if work.iter().any(|(_, _, records)| !records.is_empty()) || !ends.is_empty() {
+    let has_records = work.iter().any(|(_, _, records)| !records.is_empty());
+    let has_held = held.sampled_out.iter().any(|(_, total)| *total > 0) || !held.copies.is_empty();
+    if has_records || has_held || !ends.is_empty() {
         let anchor = anchor.unwrap_or_else(|| Clock::get().first());
         let own = dir.epoch() << 32;
         let prologue = prologue(&anchor, &found, last_tick);
         let mut writer = dir.append_recovered(instance, prologue, own);
+        if has_held {
+            // Also where there is nothing else that the first frame would come with.
+            writer.begin()?;
+        }
         for (ring, sequence, records) in work {
             if !records.is_empty() {
                 let appended = writer.append(ring.ring, ring.lease, sequence, records)?;
                 report.records += appended.records;
             }
+        }
+        for (place, wanted) in &held.copies {
+            let ring = &found.rings[*place];
+            let (sequences, words) = (&wanted.sequences, &wanted.words);
+            let appended = writer.append_copied(ring.ring, ring.lease, sequences, words)?;
+            report.records += appended.records;
         }
         if !ends.is_empty() {
             writer.append_own(ends.words())?;
@@ -224,6 +261,13 @@ impl Open {
         }
     }
 
+    /// A trace began, maybe in a record that is gone.
+    fn begin(&mut self, trace: TraceId, begun: (u64, u32)) {
+        if !self.ended_traces.contains(&trace) {
+            self.traces.entry(trace).or_insert(begun);
+        }
+    }
+
     fn tick(&mut self, tick: u64) {
         self.last_tick = self.last_tick.max(tick);
     }
@@ -309,7 +353,7 @@ fn note_open(open: &mut Open, records: &[u64]) {
 }
 
 /// What began in the log and did not end there, of one instance.
-fn open_in_log(dir: &LogDir, instance: InstanceId) -> Open {
+fn open_in_log(dir: &LogDir, instance: InstanceId, copied: &mut Copied) -> Open {
     let mut open = Open::default();
     let Ok(snapshot) = Snapshot::open(dir.path()) else {
         return open;
@@ -319,6 +363,7 @@ fn open_in_log(dir: &LogDir, instance: InstanceId) -> Open {
         .iter()
         .filter(|s| s.header().instance == instance)
     {
+        copied.read(segment, instance);
         let wanted = 1 << RecordKind::TraceStart as u16
             | 1 << RecordKind::TraceEnd as u16
             | 1 << RecordKind::SpanStart as u16;
@@ -361,7 +406,7 @@ fn orphans_without_rings(dir: &mut LogDir, report: &mut RecoveredRings) -> Resul
     if bytes > MAX_SEARCHED {
         return Ok(());
     }
-    let mut open = open_in_log(dir, instance);
+    let mut open = open_in_log(dir, instance, &mut Copied::default());
     let ends = open.ends(0);
     if ends.is_empty() {
         return Ok(());

@@ -8,6 +8,7 @@ use std::{
 use ahash::AHashMap;
 
 use super::{
+    held::{Held, Leaving, LONGEST},
     prologue::{AnchorReason, Batch, Resource},
     thread::Shared,
 };
@@ -17,7 +18,7 @@ use crate::{
     log::{AppendError, GapInfo, Writer},
     record::{
         kinds::LossCause,
-        layout::{RecordKind, RING_FLUSHER},
+        layout::{is_held, RecordKind, RING_FLUSHER},
         names,
     },
     ring::{Consumers, Lease},
@@ -39,6 +40,8 @@ pub(crate) struct Round {
     pub(crate) records: u64,
     /// Bytes moved.
     pub(crate) bytes: u64,
+    /// Records that came into held rings.
+    pub(crate) came: u64,
     /// Records moved, by kind.
     pub(crate) kinds: [u64; RecordKind::SLOTS],
     /// Fill of the fullest ring when the round began, as a part of 256.
@@ -50,6 +53,15 @@ pub(crate) struct Round {
 struct Moved {
     bytes: u64,
     records: u64,
+}
+
+impl Moved {
+    fn leaving(self) -> Leaving {
+        Leaving {
+            bytes: self.bytes,
+            records: self.records,
+        }
+    }
 }
 
 /// State of the flusher between rounds.
@@ -75,6 +87,8 @@ pub(crate) struct Flusher {
     /// Next sequence of each ring of which the log has more than was released: a round failed
     /// after it had left a segment.
     logged: AHashMap<u32, u64>,
+    /// What is known of rings that hold traces which are not sampled.
+    held: Held,
     /// The last round failed: what it wrote of names and the like does not count.
     again: bool,
 }
@@ -105,6 +119,7 @@ impl Flusher {
             drift_checked: Instant::now(),
             appended: AHashMap::new(),
             logged: AHashMap::new(),
+            held: Held::default(),
             again: false,
         }
     }
@@ -146,8 +161,14 @@ impl Flusher {
         self.news();
         self.append_own(done)?;
         self.moved.clear();
+        let ticks = self.anchor.ticks(LONGEST);
+        let now = self.engine.tick();
+        done.came += self.held.look(&self.consumers, ticks, now);
         for index in 0..self.consumers.len() {
-            let moved = self.drain(index, done)?;
+            let moved = match is_held(self.consumers.ring(index)) {
+                true => self.copy(index, done)?,
+                false => self.drain(index, done)?,
+            };
             self.moved.push(moved);
         }
         let position = self.writer.commit()?;
@@ -160,9 +181,16 @@ impl Flusher {
             self.writer.gaps_logged(position);
         }
         self.shared.committed(position);
+        self.held.settle();
         for (index, moved) in self.moved.iter().enumerate() {
+            if is_held(self.consumers.ring(index)) {
+                let out = self.held.left(&self.consumers, index, moved.leaving());
+                self.shared.sampled_out(out);
+                self.consumers.looked(index);
+            }
             self.consumers.release(index, moved.bytes, moved.records);
         }
+        self.held.done();
         Ok(self.moved.iter().map(|moved| moved.bytes).sum())
     }
 
@@ -229,6 +257,9 @@ impl Flusher {
                 self.consumers.ring(index),
                 self.consumers.lease_number(index),
             );
+            if let Some(out) = self.held.sampled_out(ring) {
+                note(ring, lease, LossCause::SampledOut as u8, 0, out);
+            }
             self.consumers.new_losses(index, |cause, kind, total| {
                 note(ring, lease, cause, kind, total)
             });
@@ -258,6 +289,7 @@ impl Flusher {
         // Sealed is logged, whether the next segment is there or not.
         self.shared.count(done);
         self.logged.extend(self.appended.drain());
+        self.held.settle();
         self.prologue();
         let outcome = self
             .writer
@@ -343,10 +375,60 @@ impl Flusher {
         Ok(moved)
     }
 
-    /// Seals the log after the last round.
-    pub(crate) fn close(self) -> Result<(), AppendError> {
+    /// Appends what a held ring has of traces that are to be kept; what is returned is too old to
+    /// stay there.
+    fn copy(&mut self, index: usize, done: &mut Round) -> Result<Moved, AppendError> {
+        let ring = self.consumers.ring(index);
+        let lease = self.consumers.captured(index).lease;
+        let wanted = self.held.wanted(&self.consumers, index);
+        let (mut sequences, mut words) = (&wanted.sequences[..], &wanted.words[..]);
+        while !sequences.is_empty() {
+            let appended = match self.writer.append_copied(ring, lease, sequences, words) {
+                Ok(appended) => appended,
+                Err(AppendError::SegmentFull { appended }) => {
+                    if appended.records == 0 {
+                        self.roll(done)?;
+                    }
+                    appended
+                }
+                Err(AppendError::Record { appended, source }) => {
+                    // As in `drain`.
+                    let damaged = (words.len() * 8 - appended.bytes) as u64;
+                    self.shared.damaged(ring, damaged, &source);
+                    words = &words[..appended.bytes / 8];
+                    sequences = &sequences[..appended.records as usize];
+                    appended
+                }
+                Err(error) => return Err(error),
+            };
+            let (these, rest) = sequences.split_at(appended.records as usize);
+            self.held.appended(ring, these);
+            (sequences, words) = (rest, &words[appended.bytes / 8..]);
+            for (total, count) in done.kinds.iter_mut().zip(appended.kinds) {
+                *total += u64::from(count);
+            }
+            done.records += appended.records;
+            done.bytes += appended.bytes as u64;
+        }
+        let Leaving { bytes, records } = self.held.leaving(&self.consumers, index);
+        Ok(Moved { bytes, records })
+    }
+
+    /// Seals the log after the last round. Nobody will say any more how what is held went.
+    pub(crate) fn close(mut self) -> Result<(), AppendError> {
+        self.consumers.capture();
+        let held = |index: &usize| is_held(self.consumers.ring(*index));
+        let held: Vec<usize> = (0..self.consumers.len()).filter(held).collect();
+        let all = self.held.give_up(&self.consumers, &held);
+        self.new_losses();
+        self.append_own(&mut Round::default())?;
         let position = self.writer.close()?;
         self.shared.committed(position);
+        for (index, leaving) in held.into_iter().zip(all) {
+            self.shared.sampled_out(leaving.out);
+            let Leaving { bytes, records } = leaving.leaving;
+            self.consumers.release(index, bytes, records);
+        }
         Ok(())
     }
 }

@@ -50,6 +50,7 @@ pub(crate) struct Shared {
     pub(crate) rounds: AtomicU64,
     pub(crate) longest_round_ns: AtomicU64,
     damaged_bytes: AtomicU64,
+    sampled_out: AtomicU64,
 }
 
 impl Shared {
@@ -64,6 +65,7 @@ impl Shared {
             rounds: AtomicU64::new(0),
             longest_round_ns: AtomicU64::new(0),
             damaged_bytes: AtomicU64::new(0),
+            sampled_out: AtomicU64::new(0),
         }
     }
 
@@ -110,6 +112,18 @@ impl Shared {
         }
         self.bytes
             .fetch_add(std::mem::take(&mut round.bytes), Ordering::Relaxed);
+    }
+
+    /// Counts records of traces that were held and are not kept.
+    pub(super) fn sampled_out(&self, records: u64) {
+        // Relaxed: a counter for display.
+        self.sampled_out.fetch_add(records, Ordering::Relaxed);
+    }
+
+    /// Records of traces that were held and are not kept.
+    pub(crate) fn all_sampled_out(&self) -> u64 {
+        // Relaxed: see above.
+        self.sampled_out.load(Ordering::Relaxed)
     }
 
     /// Notes bytes of a ring that were no records.
@@ -187,7 +201,11 @@ fn run(engine: &Engine, shared: &Shared, mut flusher: Flusher) {
                 if shared.state().0 == EngineState::Stalled {
                     shared.set_state(EngineState::Running, None);
                 }
-                idle = if round.records == 0 { idle + 1 } else { 0 };
+                idle = if round.records + round.came == 0 {
+                    idle + 1
+                } else {
+                    0
+                };
                 sleep = next_sleep(sleep, &round, idle);
                 if last {
                     late_comers(&mut flusher);

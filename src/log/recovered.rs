@@ -25,7 +25,7 @@ use super::{
         SEAL_BYTES, STREAM_MAIN,
     },
     retention::Kept,
-    segment::{self, SegmentWriter},
+    segment::{self, SegmentWriter, Sequences},
     view::SegmentView,
     watermark::Watermark,
     writer::Appended,
@@ -103,6 +103,30 @@ impl RecoveredWriter<'_> {
         first_sequence: u64,
         records: &[u64],
     ) -> Result<Appended, AppendError> {
+        self.append_as(ring, lease, Sequences::From(first_sequence), records)
+    }
+
+    /// Appends records that are copied out of a ring, each with its sequence.
+    ///
+    /// # Errors
+    /// As [`append`](Self::append).
+    pub fn append_copied(
+        &mut self,
+        ring: u32,
+        lease: u32,
+        sequences: &[u64],
+        records: &[u64],
+    ) -> Result<Appended, AppendError> {
+        self.append_as(ring, lease, Sequences::Each(sequences), records)
+    }
+
+    fn append_as(
+        &mut self,
+        ring: u32,
+        lease: u32,
+        sequences: Sequences<'_>,
+        records: &[u64],
+    ) -> Result<Appended, AppendError> {
         let mut total = Appended::default();
         let bytes = bytes_of(records);
         while total.bytes < bytes.len() {
@@ -112,8 +136,11 @@ impl RecoveredWriter<'_> {
             let Some(current) = &mut self.current else {
                 continue;
             };
-            let sequence = first_sequence + total.records;
-            let appended = current.append(ring, lease, sequence, &bytes[total.bytes..], false);
+            let rest = match sequences {
+                Sequences::From(first) => Sequences::From(first + total.records),
+                Sequences::Each(all) => Sequences::Each(&all[total.records as usize..]),
+            };
+            let appended = current.append(ring, lease, rest, &bytes[total.bytes..], false);
             let mut add = |a: Appended| {
                 total.records += a.records;
                 total.bytes += a.bytes;
@@ -148,7 +175,14 @@ impl RecoveredWriter<'_> {
         Ok(appended)
     }
 
-    fn begin(&mut self) -> Result<(), AppendError> {
+    /// Begins a segment, unless one is begun; otherwise the first call that appends does.
+    ///
+    /// # Errors
+    /// As [`append`](Self::append).
+    pub fn begin(&mut self) -> Result<(), AppendError> {
+        if self.current.is_some() {
+            return Ok(());
+        }
         const ROOM: u64 = 1 << 20;
         let length = (FRAME_HEADER + self.prologue.len() * 8 + SEAL_BYTES) as u64;
         let reserved = self.dir.options.reserved_bytes();
@@ -167,7 +201,8 @@ impl RecoveredWriter<'_> {
         let file = segment::create(&self.dir.path, &header).map_err(AppendError::Io)?;
         let mut segment = SegmentWriter::new(file.into(), header).map_err(AppendError::Io)?;
         let prologue = bytes_of(&self.prologue);
-        let appended = segment.append(RING_RECOVERY, 0, self.own, prologue, true)?;
+        let appended =
+            segment.append(RING_RECOVERY, 0, Sequences::From(self.own), prologue, true)?;
         self.own += appended.records;
         self.current = Some(segment);
         Ok(())

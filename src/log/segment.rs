@@ -38,6 +38,32 @@ const GATHER: usize = 8 << 10;
 /// Most bytes that are gathered.
 const GATHERED_MAX: usize = 64 << 10;
 
+/// Which sequences records have.
+#[derive(Clone, Copy, Debug)]
+pub(super) enum Sequences<'a> {
+    /// This one, and the next ones without gap.
+    From(u64),
+    /// Each its own: they are copied out of their ring.
+    Each(&'a [u64]),
+}
+
+impl Sequences<'_> {
+    /// Of `count` records after the first `before`: kind of frame, first sequence, and what stands
+    /// before the records.
+    fn of(self, before: u64, count: u32) -> (FrameKind, u64, Vec<u8>) {
+        match self {
+            Self::From(first) => (FrameKind::Records, first + before, Vec::new()),
+            Self::Each(all) => {
+                let rest = all.get(before as usize..).unwrap_or_default();
+                let these = &rest[..rest.len().min(count as usize)];
+                let bytes = these.iter().flat_map(|sequence| sequence.to_le_bytes());
+                let first = these.first().copied().unwrap_or(0);
+                (FrameKind::Copied, first, bytes.collect())
+            }
+        }
+    }
+}
+
 /// Creates the file of a segment: reserved, header written, durable, then named.
 pub(super) fn create(dir: &Path, header: &SegmentHeader) -> io::Result<File> {
     let path = dir.join(segment_name(header.base));
@@ -128,7 +154,7 @@ impl SegmentWriter {
         &mut self,
         ring: u32,
         lease: u32,
-        first_sequence: u64,
+        sequences: Sequences<'_>,
         payload: &[u8],
         whole: bool,
     ) -> Result<Appended, AppendError> {
@@ -147,7 +173,8 @@ impl SegmentWriter {
                 // The good ones first; the next turn stops at the bad one.
                 Err((good, _)) => good,
             };
-            let length = FRAME_HEADER + summary.bytes;
+            let (kind, first_sequence, copied) = sequences.of(appended.records, summary.count);
+            let length = FRAME_HEADER + copied.len() + summary.bytes;
             if self.end + (length + SEAL_BYTES) as u64 > self.header.reserved {
                 self.index.truncate(before);
                 return Err(AppendError::SegmentFull { appended });
@@ -157,17 +184,25 @@ impl SegmentWriter {
             let mut header = FrameHeader {
                 length: length as u32,
                 crc: 0,
-                kind: FrameKind::Records,
+                kind,
                 flags: 0,
                 kinds: summary.kinds,
                 ring,
                 lease,
                 count: summary.count,
-                first_sequence: first_sequence + appended.records,
+                first_sequence,
                 min_tick: if timed { summary.min_tick } else { 0 },
                 max_tick: summary.max_tick,
                 anchor: 0,
                 offset: self.end as u32,
+            };
+            let with_sequences;
+            let body = match copied.is_empty() {
+                true => records,
+                false => {
+                    with_sequences = [copied.as_slice(), records].concat();
+                    &with_sequences
+                }
             };
             let Some((at, anchor)) = self.anchor_for(&header, records) else {
                 self.index.truncate(before);
@@ -175,14 +210,14 @@ impl SegmentWriter {
             };
             header.anchor = at;
             let mut bytes = header.encode();
-            header.crc = frame_crc(self.header.salt, &bytes, records);
+            header.crc = frame_crc(self.header.salt, &bytes, body);
             bytes[4..8].copy_from_slice(&header.crc.to_le_bytes());
             self.index
                 .frame(FrameEntry::new(&header, &summary, Some(&anchor)), &summary);
             if self.end == HEADER_BYTES {
                 self.open(records)?;
             }
-            self.put(&bytes, records)?;
+            self.put(&bytes, body)?;
             appended.bytes += summary.bytes;
             appended.records += u64::from(summary.count);
             for (total, count) in appended.kinds.iter_mut().zip(summary.counts) {

@@ -307,6 +307,9 @@ impl Check {
         self.report.recorded_gaps = self.gaps.values().copied().collect();
 
         for ((_, ring, cause, _), total) in &self.losses {
+            if *cause == LossCause::SampledOut as u8 {
+                continue;
+            }
             self.report.recorded_losses += total;
             let hole = matches!(
                 LossCause::from_u8(*cause),

@@ -17,7 +17,7 @@ use super::{
     error::AppendError,
     file,
     layout::{FRAME_HEADER, HEADER_BYTES, SEAL_BYTES},
-    segment::SegmentWriter,
+    segment::{SegmentWriter, Sequences},
     shared::{Sealed, Shared},
     Position,
 };
@@ -84,11 +84,35 @@ impl Writer {
         first_sequence: u64,
         records: &[u64],
     ) -> Result<Appended, AppendError> {
+        self.append_as(ring, lease, Sequences::From(first_sequence), records)
+    }
+
+    /// Appends records that are copied out of a ring, each with its sequence.
+    ///
+    /// # Errors
+    /// As [`append`](Self::append).
+    pub fn append_copied(
+        &mut self,
+        ring: u32,
+        lease: u32,
+        sequences: &[u64],
+        records: &[u64],
+    ) -> Result<Appended, AppendError> {
+        self.append_as(ring, lease, Sequences::Each(sequences), records)
+    }
+
+    fn append_as(
+        &mut self,
+        ring: u32,
+        lease: u32,
+        sequences: Sequences<'_>,
+        records: &[u64],
+    ) -> Result<Appended, AppendError> {
         if self.broken || self.shared.should_leave() {
             return Err(full());
         }
         let current = self.current.as_mut().ok_or_else(full)?;
-        let appended = current.append(ring, lease, first_sequence, bytes_of(records), false);
+        let appended = current.append(ring, lease, sequences, bytes_of(records), false);
         if let Err(AppendError::Io(e)) = &appended {
             let e = e.kind();
             self.failed(e);
@@ -159,7 +183,13 @@ impl Writer {
         self.current = Some(self.take_next(needed, deadline)?);
         self.shared.set_leave(false);
         let current = self.current.as_mut().ok_or_else(full)?;
-        let appended = current.append(RING_FLUSHER, 0, self.own, bytes_of(prologue), true);
+        let appended = current.append(
+            RING_FLUSHER,
+            0,
+            Sequences::From(self.own),
+            bytes_of(prologue),
+            true,
+        );
         match appended {
             Ok(appended) => {
                 self.own += appended.records;

@@ -43,6 +43,7 @@ use crate::{
         attributes::AttributeBuffer,
         id::{InstanceId, LogId},
         kinds::LossCause,
+        layout::is_held,
         names::{self, Name},
     },
     ring::{self, Registry, WaitError},
@@ -131,7 +132,7 @@ impl Manager {
             errors: config.capture_errors,
         };
         let consumers = registry.consumers().ok_or(OpenError::TooMany)?;
-        let engine = Arc::new(Engine::new(registry, switches));
+        let engine = Arc::new(Engine::new(registry, switches, config.sampling_rules()));
         let shared = Arc::new(flusher::Shared::new());
         let flusher = Flusher::new(
             Arc::clone(&engine),
@@ -372,6 +373,7 @@ fn resource_of(config: &Config) -> Resource {
         derive_events: config.enable_events,
         derive_metrics: config.enable_metrics,
         max_events_per_span: config.max_events_per_span,
+        orphans: config.kept_orphans(),
     }
 }
 
@@ -438,9 +440,11 @@ impl Inner {
             stats.records.insert(kind.as_str(), count);
         }
         stats.traces_count = stats.records.get("trace_start").copied().unwrap_or(0);
+        stats.sampled_out = self.shared.all_sampled_out();
         stats.cut_names = names::names_cut();
         let rings = self.engine.rings.stats();
-        let waiting = rings.rings.iter().map(|ring| ring.used_bytes as u64 / 64);
+        let logs = rings.rings.iter().filter(|ring| !is_held(ring.ring));
+        let waiting = logs.map(|ring| ring.used_bytes as u64 / 64);
         stats.buffer_size = waiting.sum();
         stats.ring_bytes = rings.bytes as u64;
         stats.spill_bytes = rings.spill_bytes as u64;

@@ -15,7 +15,7 @@ use crate::{
     record::{
         id::{InstanceId, LogId, SpanId, TraceId},
         kinds::Status,
-        layout::flag,
+        layout::{flag, is_held},
         names::NameMap,
         peek,
         view::bytes_of,
@@ -89,7 +89,9 @@ fn adopt(left: ring::LeftInstance) -> Left {
             origin = Some(Origin::read(left.instance, &names, &record, resource));
         }
     }
-    let rings = left.rings.into_iter().map(ring::LeftRing::checked);
+    // Held traces are hidden until they are in the log.
+    let shown = left.rings.into_iter().filter(|ring| !is_held(ring.ring));
+    let rings = shown.map(ring::LeftRing::checked);
     let rings = rings.map(|ring| LeftRing {
         thread: (ring.ring, ring.lease),
         first: ring.first_sequence,

@@ -18,6 +18,7 @@ use crate::{
         names::NameMap,
         view::{Body, Record, RecordError},
     },
+    sampling::Threshold,
 };
 
 pub(crate) use super::partial::merge_trace;
@@ -141,8 +142,7 @@ impl Times {
 
 /// The probability that a trace with this rejection threshold is kept.
 pub(crate) fn sampling_rate(threshold: u64) -> f64 {
-    const ALL: u64 = 1 << 56;
-    (ALL.saturating_sub(threshold)) as f64 / ALL as f64
+    Threshold::from_bits(threshold).rate()
 }
 
 pub(crate) fn status(code: u8) -> Status {

@@ -44,8 +44,10 @@ impl TraceId {
     }
 
     /// The id that any text stands for: 32 hex digits or a dashed UUID are taken literally, every
-    /// other text maps to its 128-bit FNV-1a hash (offset basis and prime of the FNV reference).
-    /// The second value says that the text was foreign.
+    /// other text maps to a hash: 128-bit FNV-1a (offset basis and prime of the FNV reference), then
+    /// its halves mixed by SplitMix64's finaliser `f`: low ← f(low ^ f(high)), high ← f(high ^ low).
+    /// Sampling looks at the last 56 bits, and the first of those are nearly the same in the plain
+    /// hashes of texts that differ at their end. The second value says that the text was foreign.
     pub fn from_text(text: &str) -> (Self, bool) {
         if let Ok(id) = text.parse::<Self>() {
             return (id, false);
@@ -55,8 +57,19 @@ impl TraceId {
             hash =
                 (hash ^ u128::from(byte)).wrapping_mul(0x0000_0000_0100_0000_0000_0000_0000_013b);
         }
-        (Self::from_u128(hash.max(1)), true)
+        let (high, low) = ((hash >> 64) as u64, hash as u64);
+        let low = mixed(low ^ mixed(high));
+        let high = mixed(high ^ low);
+        let id = u128::from(high) << 64 | u128::from(low);
+        (Self::from_u128(id.max(1)), true)
     }
+}
+
+/// SplitMix64's finaliser: every bit depends on every other.
+pub(crate) const fn mixed(z: u64) -> u64 {
+    let z = (z ^ (z >> 30)).wrapping_mul(0xbf58_476d_1ce4_e5b9);
+    let z = (z ^ (z >> 27)).wrapping_mul(0x94d0_49bb_1331_11eb);
+    z ^ (z >> 31)
 }
 
 impl FromStr for TraceId {

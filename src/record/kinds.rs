@@ -163,6 +163,8 @@ kinds! {
         Damaged = 8 "damaged",
         /// The flusher failed.
         Flusher = 9 "flusher",
+        /// Its trace was held and is not kept: not lost, but counted like it.
+        SampledOut = 10 "sampled_out",
     }
 }
 

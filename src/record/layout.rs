@@ -23,6 +23,14 @@ pub const RING_FLUSHER: u32 = u32::MAX;
 /// its own writer epoch times 2^32, so that no identity is ever given twice.
 pub const RING_RECOVERY: u32 = u32::MAX - 1;
 
+/// First number of the rings that hold traces which are not sampled, until it is known how they went.
+pub const RING_HELD: u32 = 1 << 31;
+
+/// Whether a ring holds such traces: what it has is in the log only if it was copied there.
+pub const fn is_held(ring: u32) -> bool {
+    ring >= RING_HELD && !is_own(ring)
+}
+
 /// Whether a ring number is one of the engine's own sequences, which no thread writes.
 pub const fn is_own(ring: u32) -> bool {
     ring >= RING_RECOVERY

@@ -53,6 +53,14 @@ impl<'a> Name<'a> {
         self.id
     }
 
+    /// The text.
+    pub(crate) fn text(self) -> &'a str {
+        match wellknown::text(self.id) {
+            Some(text) if self.text.is_empty() => text,
+            _ => self.text,
+        }
+    }
+
     /// The text to spell out, if there is no id.
     #[inline]
     pub fn inline_text(self) -> Option<&'a str> {

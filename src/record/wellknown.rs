@@ -74,6 +74,7 @@ well_known! {
     SERVICE_NAME = "service.name",
     SERVICE_VERSION = "service.version",
     CANCELLED = "cancelled",
+    SAMPLING_RATE = "sampling.rate",
 }
 
 const _: () = assert!(TEXTS.len() < 256);

@@ -28,6 +28,8 @@ struct Consumer {
     ring: Arc<Ring>,
     reader: Reader,
     lost: u64,
+    /// Up to where a held ring was looked at.
+    looked: u64,
 }
 
 /// Tails of all rings at one moment: what a flush waits for.
@@ -66,6 +68,7 @@ impl Consumers {
                     ring,
                     reader,
                     lost: 0,
+                    looked: 0,
                 });
             }
         }
@@ -124,6 +127,24 @@ impl Consumers {
         }
     }
 
+    /// Bytes that a held ring keeps: from how many on it is to be cut, and to how many.
+    pub fn window(&self, index: usize) -> (u64, u64) {
+        let ring = &self.list[index].ring;
+        // Relaxed: a hint. What finished threads hold makes room for others when that is scarce.
+        let over = ring.memory.get(at::LEASE, Ordering::Relaxed) % 2 == 0;
+        if over && self.registry.is_held_scarce() {
+            return (0, 0);
+        }
+        let capacity = ring.memory.shape().capacity as u64;
+        (capacity / 8 * 3, capacity / 4)
+    }
+
+    /// What a held ring had when it was captured was dealt with; it stays there.
+    pub fn looked(&mut self, index: usize) {
+        let consumer = &mut self.list[index];
+        consumer.looked = consumer.reader.tail();
+    }
+
     /// Gives the first `bytes` of what was handed out, `records` records, back to the producer.
     ///
     /// # Panics
@@ -148,7 +169,7 @@ impl Consumers {
     /// Whether everything up to these tails was released.
     pub fn drained(&self, tails: &Tails) -> bool {
         let mut pairs = tails.0.iter().zip(&self.list);
-        pairs.all(|(tail, consumer)| consumer.reader.head() >= *tail)
+        pairs.all(|(tail, consumer)| consumer.reader.head().max(consumer.looked) >= *tail)
     }
 
     /// How much waits, for deciding how long to sleep and as the last look before it.
@@ -162,11 +183,12 @@ impl Consumers {
         for consumer in &self.list {
             // Relaxed: the doorbell's fence orders it.
             let tail = consumer.ring.memory.get(at::TAIL, Ordering::Relaxed);
-            let bytes = tail.saturating_sub(consumer.reader.head());
+            let held = tail.saturating_sub(consumer.reader.head());
+            let bytes = held.min(tail.saturating_sub(consumer.looked));
             waiting.bytes += bytes;
             let capacity = consumer.ring.memory.shape().capacity as u64;
             waiting.fullest = waiting.fullest.max(bytes * 256 / capacity.max(1));
-            waiting.urgent |= bytes >= capacity / 2;
+            waiting.urgent |= bytes > 0 && held >= capacity / 2;
         }
         waiting
     }

@@ -15,7 +15,10 @@ use super::{
     storage::Writer,
 };
 use crate::{
-    record::{kinds::LossCause, layout::RecordKind},
+    record::{
+        kinds::LossCause,
+        layout::{is_held, RecordKind},
+    },
     sync::{Arc, Ordering},
 };
 
@@ -135,7 +138,7 @@ impl Producer {
             return false;
         }
         let made = self.look_for_room(words)
-            || match self.registry.options().overflow {
+            || match self.overflow() {
                 Overflow::DropNewest => false,
                 Overflow::Block { timeout } => {
                     self.wait_for_room(words, crate::clock::deadline(timeout))
@@ -146,6 +149,15 @@ impl Producer {
             self.lose(LossCause::RingFull, kind);
         }
         made
+    }
+
+    /// What a full ring does. One that holds traces which are not sampled is always nearly as full
+    /// as it may be; nobody waits for it.
+    fn overflow(&self) -> Overflow {
+        match is_held(self.ring.number) {
+            true => Overflow::DropNewest,
+            false => self.registry.options().overflow,
+        }
     }
 
     /// Asks the consumer where it is. Rings the doorbell if the ring is half full, but only once

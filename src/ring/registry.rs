@@ -32,7 +32,7 @@ use crate::{
     record::{
         id::{InstanceId, LogId},
         kinds::LossCause,
-        layout::RecordKind,
+        layout::{is_held, RecordKind},
     },
     sync::{Arc, AtomicU32, AtomicU64, Mutex, MutexGuard, Ordering},
 };
@@ -42,6 +42,9 @@ use super::folder::Folder;
 
 /// How long a new thread waits at the ceiling for the ring of a finished one.
 const CEILING_PATIENCE: Duration = Duration::from_millis(if cfg!(loom) { 0 } else { 50 });
+
+/// Part of all memory that rings may take which hold traces that are not sampled.
+pub(super) const HELD_PART: usize = 4;
 
 /// Why there is no registry.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
@@ -91,6 +94,8 @@ struct Inner {
     #[cfg(unix)]
     folder: Option<Folder>,
     book: Mutex<Book>,
+    /// Bytes of rings that hold traces which are not sampled.
+    held_bytes: AtomicU64,
     /// Rings in the book, so that the flusher need not lock it to see that there are no new ones.
     registered: AtomicU64,
     /// 1 when no flusher will drain any more.
@@ -175,6 +180,7 @@ impl Registry {
                 #[cfg(unix)]
                 folder,
                 book: Mutex::new(book),
+                held_bytes: AtomicU64::new(0),
                 registered: AtomicU64::new(0),
                 stopped: AtomicU32::new(0),
                 #[cfg(all(test, not(loom)))]
@@ -216,7 +222,7 @@ impl Registry {
         }
         let until = crate::clock::deadline(CEILING_PATIENCE);
         loop {
-            match self.try_lease(thread_name, thread) {
+            match self.try_lease(thread_name, thread, false) {
                 Ok(producer) => return Some(producer),
                 Err(Refused::NotDrained) if Instant::now() < until => {
                     if super::is_engine_thread() || !self.drains() {
@@ -229,12 +235,27 @@ impl Registry {
         }
     }
 
-    fn try_lease(&self, thread_name: &str, thread: u64) -> Result<Producer, Refused> {
+    /// Gives the calling thread a ring that holds traces which are not sampled; `None` if there is
+    /// no room for one, or in a forked child. It never waits.
+    pub fn lease_held(&self, thread_name: &str, thread: u64) -> Option<Producer> {
+        let home = self.gate().is_home();
+        home.then(|| self.try_lease(thread_name, thread, true).ok())?
+    }
+
+    /// Whether half of what held rings may take is taken.
+    pub(super) fn is_held_scarce(&self) -> bool {
+        // Relaxed: a hint.
+        let taken = self.inner.held_bytes.load(Ordering::Relaxed);
+        taken as usize > self.options().total_bytes / HELD_PART / 2
+    }
+
+    fn try_lease(&self, thread_name: &str, thread: u64, held: bool) -> Result<Producer, Refused> {
         let mut undrained = false;
         let wanted = {
             let mut book = self.book();
             let mut free: Vec<&Arc<Ring>> = Vec::new();
-            for ring in book.rings.iter().filter(|ring| !ring.further) {
+            let fits = |ring: &&Arc<Ring>| !ring.further && is_held(ring.number) == held;
+            for ring in book.rings.iter().filter(fits) {
                 // Relaxed: a hint; `take` decides.
                 let over = ring.memory.get(at::LEASE, Ordering::Relaxed) % 2 == 0;
                 let drained = ring.memory.get(at::HEAD, Ordering::Relaxed)
@@ -251,9 +272,9 @@ impl Registry {
                     return Ok(Producer::new(self.clone(), Arc::clone(ring), writer));
                 }
             }
-            self.reserve(&mut book)
+            self.reserve(&mut book, held)
         };
-        if undrained {
+        if undrained && !held {
             // Threads come and go faster than the flusher sleeps.
             self.bell().ring();
         }

@@ -31,6 +31,11 @@ pub struct OpenSpan {
 }
 
 impl OpenSpan {
+    /// Whether it is a trace.
+    pub fn is_trace(&self) -> bool {
+        self.what == 1
+    }
+
     #[inline(always)]
     fn to_words(self) -> [u64; SPAN_WORDS] {
         let half = |from: usize| {

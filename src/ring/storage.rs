@@ -487,6 +487,11 @@ impl Reader {
         (memory, reader)
     }
 
+    /// Where the captured bytes end.
+    pub fn tail(&self) -> u64 {
+        self.tail
+    }
+
     /// Bytes released.
     pub fn head(&self) -> u64 {
         self.head

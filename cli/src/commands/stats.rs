@@ -62,6 +62,10 @@ fn text(stats: &DirStats, out: &mut Output) -> Result<(), Failure> {
     table.end(out)?;
 
     out.line("")?;
+    if stats.sampled_out > 0 {
+        let records = human::count(stats.sampled_out);
+        out.line(&format!("{records} records were sampled out"))?;
+    }
     if stats.losses.is_empty() {
         out.line("nothing was lost")?;
     }

@@ -51,6 +51,8 @@ pub struct DirStats {
     pub records_by_kind: Vec<KindCount>,
     pub lost: u64,
     pub losses: Vec<Loss>,
+    /// Records of traces that were held until they ended and were not kept.
+    pub sampled_out: u64,
     pub backends: Vec<Backend>,
 }
 

@@ -55,6 +55,11 @@ pub fn stats(dir: &Path) -> Result<DirStats, Failure> {
             }
         }
         for (cause, kind, total) in lost(&snapshot) {
+            // Held until their trace ended, and not kept: as it was to be.
+            if cause == LossCause::SampledOut.as_str() {
+                stats.sampled_out += total;
+                continue;
+            }
             *losses.entry((cause, kind)).or_default() += total;
         }
         stats

@@ -180,6 +180,13 @@ impl Pending {
         }
     }
 
+    /// The probability with which the trace of a span was to be kept, as far as its start is known.
+    pub(super) fn rate_of(&self, span: &Span) -> f64 {
+        let open = self.traces.get(&(span.trace_id, span.instance));
+        let began = open.and_then(|open| open.began.as_ref());
+        began.map_or(1.0, |began| began.sampling_rate)
+    }
+
     /// What belongs inside a finished span.
     #[inline]
     pub(super) fn of_span(&mut self, span: &Span, most: u32) -> Option<&Attached> {

@@ -114,8 +114,9 @@ impl OtlpSink {
             }
             match row {
                 Row::Span(span) if span.duration_ns.is_some() => {
+                    let rate = self.pending.rate_of(span);
                     let attached = self.pending.of_span(span, most);
-                    groups.push(instance, at, |out| write_span(out, span, attached));
+                    groups.push(instance, at, |out| write_span(out, span, attached, rate));
                 }
                 Row::TraceEnded(ended) => {
                     let (began, attached) = self.pending.of_root(&ended.trace, most);

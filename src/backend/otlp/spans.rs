@@ -19,6 +19,7 @@ use crate::{
         kinds::{SpanKind, Status},
         value::Value,
     },
+    sampling::Threshold,
 };
 
 /// Lowest bit of the flags: the trace is sampled, or it would not leave.
@@ -117,12 +118,15 @@ fn error_type<O: Out>(pairs: &mut Pairs<'_, O>, has: &AttributeMap, name: &str) 
 
 /// Writes the fields of a finished span.
 #[inline]
-pub(super) fn write_span<O: Out>(out: &mut O, row: &Span, attached: Option<&Attached>) {
+pub(super) fn write_span<O: Out>(out: &mut O, row: &Span, attached: Option<&Attached>, rate: f64) {
     let end = row.end_ns().unwrap_or(row.start_ns);
     let parent = row.parent_span_id;
     let parent = parent.unwrap_or_else(|| root_span_id(row.trace_id, row.instance));
     out.id(span::TRACE_ID, &row.trace_id.0);
     out.id(span::SPAN_ID, &row.span_id.get().to_be_bytes());
+    if let Some(state) = trace_state(rate) {
+        out.text(span::TRACE_STATE, &state);
+    }
     out.id(span::PARENT, &parent.get().to_be_bytes());
     out.text(span::NAME, &row.name);
     out.uint32(span::KIND, kind(row.kind));
@@ -178,7 +182,13 @@ pub(super) fn write_root<O: Out>(out: &mut O, root: &Root<'_>, attached: Option<
     }
     attributes.fill_from(root.custom);
     let id = root_span_id(ended.trace_id, ended.instance);
-    let rate = began.map_or(1.0, |began| began.sampling_rate);
+    let mut rate = began.map_or(1.0, |began| began.sampling_rate);
+    if let Some(kept) = attributes
+        .first_of(&["sampling.rate"])
+        .and_then(Value::as_f64)
+    {
+        rate = kept;
+    }
     out.id(span::TRACE_ID, &ended.trace_id.0);
     out.id(span::SPAN_ID, &id.get().to_be_bytes());
     if let Some(state) = trace_state(rate) {
@@ -229,20 +239,10 @@ pub(super) fn write_root<O: Out>(out: &mut O, root: &Root<'_>, attached: Option<
     out.fixed32(span::FLAGS, SAMPLED | KNOWS_REMOTE | remote);
 }
 
-/// The sampling threshold as OpenTelemetry's trace state writes it: 56 bits in hex, zeros at the
-/// end left out.
+/// The trace state with the sampling threshold; none where everything is kept.
 fn trace_state(rate: f64) -> Option<String> {
-    if !(0.0..1.0).contains(&rate) {
-        return None;
-    }
-    const ALL: u64 = 1 << 56;
-    let threshold = ((1.0 - rate) * ALL as f64) as u64;
-    let digits = format!("{:014x}", threshold.min(ALL - 1));
-    let digits = digits.trim_end_matches('0');
-    Some(format!(
-        "ot=th:{}",
-        if digits.is_empty() { "0" } else { digits }
-    ))
+    let sampled = rate > 0.0 && rate < 1.0;
+    sampled.then(|| Threshold::of_rate(rate).tracestate())?
 }
 
 fn events<O: Out>(out: &mut O, attached: Option<&Attached>, own: impl FnOnce(&mut O)) {

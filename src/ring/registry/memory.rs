@@ -22,10 +22,9 @@ use super::{
         shared,
         storage::Memory,
     },
-    Book, Registry,
+    Book, Registry, HELD_PART,
 };
-#[cfg(all(test, not(loom)))]
-use crate::sync::Ordering;
+use crate::{record::layout::RING_HELD, sync::Ordering};
 
 impl Registry {
     /// The folder of the instance and the shared file in it, or why there is none.
@@ -53,21 +52,34 @@ impl Registry {
     }
 
     /// Sets memory aside for a ring of the size that is due.
-    pub(super) fn reserve(&self, book: &mut Book) -> Option<(u32, Shape)> {
+    pub(super) fn reserve(&self, book: &mut Book, held: bool) -> Option<(u32, Shape)> {
         let options = self.options();
-        let total = options.total_bytes;
+        // Relaxed: the book is locked.
+        let of_held = self.inner.held_bytes.load(Ordering::Relaxed) as usize;
+        let (taken, total) = match held {
+            true => (of_held, options.total_bytes / HELD_PART),
+            false => (book.bytes, options.total_bytes),
+        };
         let sizes = [options.ring_bytes, 256 << 10, MIN_RING];
         // Full rings up to a half, then small ones, then the smallest: so a thousand threads at
         // once find room under the default ceiling.
         let from = [total / 2, total / 8 * 5, usize::MAX];
-        let due = from.iter().position(|end| book.bytes < *end).unwrap_or(2);
+        let due = from.iter().position(|end| taken < *end).unwrap_or(2);
         let shape = sizes[due..]
             .iter()
             .map(|size| Shape::ring((*size).min(options.ring_bytes), options.open_spans))
-            .find(|shape| book.bytes + shape.bytes() <= total)?;
+            .find(|shape| taken + shape.bytes() <= total)
+            .filter(|shape| book.bytes + shape.bytes() <= options.total_bytes)?;
         book.bytes += shape.bytes();
         book.numbers += 1;
-        Some((book.numbers - 1, shape))
+        let mut number = book.numbers - 1;
+        if held {
+            // Relaxed: the book is locked.
+            let bytes = shape.bytes() as u64;
+            self.inner.held_bytes.fetch_add(bytes, Ordering::Relaxed);
+            number |= RING_HELD;
+        }
+        Some((number, shape))
     }
 
     /// Makes the memory of a ring: a file, or else what dies with the process.
