@@ -25,6 +25,13 @@ const EXAMPLES: &[(&str, &str)] = &[
     ("enable_events", "false"),
     ("enable_metrics", "false"),
     ("capture_errors", "false"),
+    ("auto_instrument_graphs", "false"),
+    ("auto_instrument_nodes", "false"),
+    ("instrument_nodes", "read, parse"),
+    ("capture_inputs", "true"),
+    ("capture_outputs", "true"),
+    ("capture_sizes", "true"),
+    ("capture_bytes", "1 KiB"),
     (
         "resource_attributes",
         "service.name=indexer,host.name=a%2Cb",

@@ -9,7 +9,14 @@ use std::{
 };
 
 /// The requirements that the table has so far.
-const TOLD: &[RangeInclusive<u32>] = &[1..=105, 129..=136, 287..=294];
+const TOLD: &[RangeInclusive<u32>] = &[
+    1..=105,
+    129..=136,
+    214..=234,
+    239..=244,
+    287..=294,
+    297..=300,
+];
 
 struct Row {
     state: String,

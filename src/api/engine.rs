@@ -4,7 +4,7 @@ use std::sync::atomic::{AtomicU64, Ordering};
 
 use crate::{
     clock::Clock,
-    record::{id::InstanceId, kinds::LossCause, layout::RecordKind},
+    record::{id::InstanceId, kinds::LossCause, layout::RecordKind, redact::Redactor},
     ring::{Gate, Registry},
 };
 
@@ -19,6 +19,29 @@ pub(crate) struct Switches {
     pub(crate) metrics: bool,
     /// Details of errors.
     pub(crate) errors: bool,
+    /// Inputs and outputs.
+    pub(crate) capture: Capture,
+}
+
+/// What is kept of inputs and outputs of nodes, calls and functions.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Capture {
+    pub(crate) inputs: bool,
+    pub(crate) outputs: bool,
+    /// How long they are.
+    pub(crate) sizes: bool,
+    /// Most bytes of a text that are kept.
+    pub(crate) bytes: usize,
+}
+
+impl Capture {
+    /// Nothing at all.
+    pub(crate) const NOTHING: Self = Self {
+        inputs: false,
+        outputs: false,
+        sizes: false,
+        bytes: 0,
+    };
 }
 
 /// The recording side of one open log.
@@ -33,13 +56,15 @@ pub(crate) struct Engine {
     pub(crate) rings: Registry,
     /// What is recorded.
     pub(crate) switches: Switches,
+    /// Judges attributes before they are recorded.
+    pub(crate) redactor: Option<Redactor>,
     /// Records lost in this process if it is a forked child: its rings are the parent's.
     lost_in_child: AtomicU64,
     clock: &'static Clock,
 }
 
 impl Engine {
-    pub(crate) fn new(rings: Registry, switches: Switches) -> Self {
+    pub(crate) fn new(rings: Registry, switches: Switches, redactor: Option<Redactor>) -> Self {
         static SERIAL: AtomicU64 = AtomicU64::new(1);
         Self {
             // Relaxed: only uniqueness counts.
@@ -48,6 +73,7 @@ impl Engine {
             gate: rings.gate().clone(),
             rings,
             switches,
+            redactor,
             lost_in_child: AtomicU64::new(0),
             clock: Clock::get(),
         }

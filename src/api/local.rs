@@ -18,6 +18,7 @@ use crate::{
         id::{random_u128, TraceId},
         kinds::LossCause,
         layout::RecordKind,
+        redact::Redactor,
     },
     ring::Producer,
 };
@@ -34,6 +35,8 @@ const MAX_POOLED_WORDS: usize = 8192;
 /// The innermost open span of a thread.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) struct Current {
+    /// High half of its trace's id.
+    pub(crate) high: u64,
     /// Low half of its trace's id; 0 if no span is open.
     pub(crate) trace: u64,
     /// The span.
@@ -41,7 +44,11 @@ pub(crate) struct Current {
 }
 
 impl Current {
-    pub(crate) const NONE: Self = Self { trace: 0, span: 0 };
+    pub(crate) const NONE: Self = Self {
+        high: 0,
+        trace: 0,
+        span: 0,
+    };
 }
 
 /// State of one thread for one engine.
@@ -102,6 +109,12 @@ impl Local {
     pub(super) fn scoped(&mut self, id: u64) -> Option<&mut Scoped> {
         let at = self.scope_at(id)?;
         self.scopes.get_mut(at)
+    }
+
+    /// What judges attributes before they are recorded.
+    #[inline(always)]
+    pub(super) fn redactor(&self) -> Option<&Redactor> {
+        self.engine.redactor.as_ref()
     }
 
     /// An empty buffer, from the pool.
@@ -176,7 +189,7 @@ pub(crate) fn recycle(engine: &Engine, buffer: Box<AttributeBuffer>) {
 
 /// Does something with the state that this thread already has.
 #[inline]
-fn existing<R>(engine: &Engine, work: impl FnOnce(&mut Local) -> R) -> Option<R> {
+pub(super) fn existing<R>(engine: &Engine, work: impl FnOnce(&mut Local) -> R) -> Option<R> {
     let outcome = LOCALS.try_with(|locals| {
         let mut locals = locals.try_borrow_mut().ok()?;
         let local = locals

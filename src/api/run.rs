@@ -10,7 +10,7 @@ use std::{
 };
 
 use super::{
-    engine::Engine,
+    engine::{Capture, Engine},
     event::{EventBuilder, MetricBuilder, Place},
     failure,
     held::Held,
@@ -40,9 +40,9 @@ pub(crate) struct RunState {
     start: u64,
     flags: u16,
     /// Handles that users hold. The last one to go ends the run.
-    handles: AtomicU32,
+    pub(super) handles: AtomicU32,
     /// 0 while the run is open.
-    ended: AtomicU64,
+    pub(super) ended: AtomicU64,
     attributes: Mutex<Option<Box<AttributeBuffer>>>,
 }
 
@@ -68,7 +68,7 @@ pub(super) const POOLED_RUNS: usize = 8;
 /// # Ok::<_, Box<dyn std::error::Error>>(())
 /// ```
 pub struct Run {
-    state: Held<Arc<RunState>>,
+    pub(super) state: Held<Arc<RunState>>,
 }
 
 /// How a trace begins, beyond its name.
@@ -77,6 +77,7 @@ pub struct TraceOptions {
     pub(crate) id: Option<(TraceId, bool)>,
     pub(crate) foreign: Option<String>,
     pub(crate) remote_parent: Option<SpanId>,
+    pub(crate) attributes: AttributeBuffer,
 }
 
 impl TraceOptions {
@@ -106,6 +107,14 @@ impl TraceOptions {
     #[must_use]
     pub fn remote_parent(mut self, span: SpanId) -> Self {
         self.remote_parent = Some(span);
+        self
+    }
+
+    /// Sets an attribute with which the trace begins: it is there while the trace runs, and if its
+    /// process dies.
+    #[must_use]
+    pub fn attribute<'n>(mut self, key: impl Into<Name<'n>>, value: impl AttributeValue) -> Self {
+        self.attributes.push(key, value);
         self
     }
 }
@@ -143,6 +152,10 @@ impl Run {
                 }
                 attributes = Some(buffer);
             }
+            if options.attributes.count() > 0 {
+                let buffer = attributes.get_or_insert_with(|| local.buffer());
+                buffer.extend(&options.attributes);
+            }
             let begin = TraceBegin {
                 trace,
                 name: name.id(),
@@ -165,7 +178,11 @@ impl Run {
     }
 
     /// A state from the thread's pool, or a new one.
-    fn pooled(engine: &Arc<Engine>, local: &mut Local, begin: TraceBegin) -> Arc<RunState> {
+    pub(super) fn pooled(
+        engine: &Arc<Engine>,
+        local: &mut Local,
+        begin: TraceBegin,
+    ) -> Arc<RunState> {
         for pooled in &mut local.runs {
             // Alone in holding it: every handle of its last run is gone.
             if let Some(state) = Arc::get_mut(pooled) {
@@ -341,6 +358,7 @@ impl Run {
         let previous = self.state().and_then(|state| {
             local::with(&state.engine, RecordKind::Span, |local| {
                 let current = Current {
+                    high: state.high(),
                     trace: state.low,
                     span: span.map_or(0, SpanId::get),
                 };
@@ -352,6 +370,13 @@ impl Run {
             previous,
             _thread: std::marker::PhantomData,
         }
+    }
+
+    /// What is kept of inputs and outputs.
+    #[inline]
+    pub(crate) fn capture(&self) -> Capture {
+        self.state()
+            .map_or(Capture::NOTHING, |state| state.engine.switches.capture)
     }
 
     /// Ends the run: it succeeded.
@@ -413,6 +438,12 @@ impl Run {
 }
 
 impl RunState {
+    /// High half of the trace id.
+    #[inline(always)]
+    pub(super) fn high(&self) -> u64 {
+        (self.trace.as_u128() >> 64) as u64
+    }
+
     fn attributes(&self) -> MutexGuard<'_, Option<Box<AttributeBuffer>>> {
         self.attributes
             .lock()

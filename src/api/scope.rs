@@ -159,6 +159,7 @@ pub(super) fn push_scope(
         attributes: name.inline_text().map(|text| spell_out(local, text)),
     };
     local.current = Current {
+        high: state.high(),
         trace: state.low,
         span: id,
     };
@@ -202,6 +203,7 @@ pub(super) fn replace_scope(
     open.verdict = None;
     let entry = open.table_entry(state.trace);
     local.current = Current {
+        high: state.high(),
         trace: state.low,
         span: id,
     };
@@ -315,6 +317,20 @@ pub(super) fn change(state: &RunState, id: u64, change: impl FnOnce(&mut Open)) 
     local::with(&state.engine, RecordKind::Span, |local| {
         if let Some(scoped) = local.scoped(id) {
             change(&mut scoped.open);
+        }
+    });
+}
+
+/// Adds attributes that were put together before to a span that is open on this thread.
+#[inline(never)]
+pub(super) fn extend(state: &RunState, id: u64, list: &AttributeBuffer) {
+    local::with(&state.engine, RecordKind::Span, |local| {
+        let Some(at) = local.scope_at(id) else { return };
+        if local.scopes[at].open.attributes.is_none() {
+            local.scopes[at].open.attributes = Some(local.buffer());
+        }
+        if let Some(buffer) = &mut local.scopes[at].open.attributes {
+            buffer.extend(list);
         }
     });
 }
