@@ -18,6 +18,8 @@ pub mod export;
 #[cfg(not(loom))]
 mod flusher;
 #[cfg(not(loom))]
+pub mod instrument;
+#[cfg(not(loom))]
 pub mod log;
 #[cfg(not(loom))]
 mod manager;
@@ -49,6 +51,8 @@ pub use api::{
 pub use backend::BackendConfig;
 #[cfg(not(loom))]
 pub use config::{Config, ConfigError, Preset, TelemetryConfig};
+#[cfg(feature = "macros")]
+pub use emberlog_macros::trace;
 #[cfg(not(loom))]
 pub use flusher::recovery::RecoveredRings;
 #[cfg(not(loom))]
@@ -68,6 +72,7 @@ pub use record::{
     id::{InstanceId, LogId, RecordId, SpanId, TraceId},
     kinds::{Aggregation, EventType, LossCause, SpanKind, SpanStatus, Status},
     names::{Name, StaticName},
+    redact::{Redaction, Redactor},
     value::Value,
 };
 pub use ring::{Options as RingOptions, Overflow, RingStats};

@@ -84,6 +84,15 @@ fn record_everything(manager: &Manager) {
     span.record_error(&error);
     span.set_status(Status::Ok);
     span.child("child").fail(&error);
+    let graph = emberlog::instrument::Observer::new(manager, "graph");
+    let observed = graph.start();
+    assert!(!observed.is_recording());
+    let mut node = observed.node(&graph.node("node"));
+    node.retry(&error);
+    node.ok();
+    observed.start_node(&graph.node("other")).fail(&error);
+    observed.edge_taken("a", "b");
+    observed.ok();
     run.event("type", "event")
         .with("k", 1.5)
         .in_span(span.id())

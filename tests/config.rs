@@ -32,6 +32,13 @@ const EXAMPLES: &[(&str, &str)] = &[
     ("slow_threshold_seconds", "250ms"),
     ("enable_adaptive_sampling", "true"),
     ("capture_errors", "false"),
+    ("auto_instrument_graphs", "false"),
+    ("auto_instrument_nodes", "false"),
+    ("instrument_nodes", "read, parse"),
+    ("capture_inputs", "true"),
+    ("capture_outputs", "true"),
+    ("capture_sizes", "true"),
+    ("capture_bytes", "1 KiB"),
     (
         "resource_attributes",
         "service.name=indexer,host.name=a%2Cb",

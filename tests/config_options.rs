@@ -16,9 +16,10 @@ use std::{
 use config_support::{open, refusing, told, until, with};
 use emberlog::{
     config::{BackendKind, Setting},
+    instrument::Observer,
     log::{Position, Snapshot},
-    AttributeMap, Config, EngineState, Filter, Manager, Preset, Status, TraceId, TraceOptions,
-    Value,
+    AttributeMap, Config, EngineState, Filter, Manager, Preset, Span, SpanKind, Status, TraceId,
+    TraceOptions, Value,
 };
 
 const LONG: Duration = Duration::from_secs(60);
@@ -332,6 +333,123 @@ fn capture_errors() {
         let message = span.error.as_ref().map(|error| error.message.as_str());
         assert_eq!(message == Some("too slow"), kept, "{span:?}");
         assert_eq!(span.status, emberlog::Status::Error);
+    }
+}
+
+/// Runs a graph with two nodes, one called `a`, the other `b` by its name; gives the spans.
+fn observed(options: &[(&str, &str)]) -> (Manager, tempfile::TempDir, Vec<Span>) {
+    let dir = folder();
+    let manager = open(dir.path(), options);
+    let graph = Observer::new(&manager, "graph");
+    let run = graph.start();
+    let mut node = run.node(&graph.node("a"));
+    node.input("some input");
+    node.output(&[1, 2]);
+    node.ok();
+    run.start_node(&graph.node("second").name("b")).ok();
+    run.ok();
+    let outer = manager.start_trace("by hand");
+    let run = graph.start_in(&outer, None);
+    run.node(&graph.node("a")).ok();
+    run.ok();
+    outer.ok();
+    let spans = manager.query_spans(&Filter::new().all()).unwrap();
+    (manager, dir, spans)
+}
+
+fn count(spans: &[Span], kind: SpanKind) -> usize {
+    spans.iter().filter(|span| span.kind == kind).count()
+}
+
+#[test]
+fn auto_instrument_graphs() {
+    for (text, traces, graphs, nodes) in [("true", 2, 2, 3), ("false", 1, 0, 1)] {
+        let (manager, _dir, spans) = observed(&[("auto_instrument_graphs", text)]);
+        assert_eq!(names(&manager)[0].len(), traces, "{text}");
+        assert_eq!(count(&spans, SpanKind::GraphRun), graphs, "{text}");
+        // Those inside a trace that was begun by hand stay.
+        assert_eq!(count(&spans, SpanKind::NodeExecution), nodes, "{text}");
+    }
+}
+
+#[test]
+fn auto_instrument_nodes() {
+    for (text, nodes) in [("true", 3), ("false", 0)] {
+        let (manager, _dir, spans) = observed(&[("auto_instrument_nodes", text)]);
+        assert_eq!(count(&spans, SpanKind::NodeExecution), nodes);
+        assert_eq!(count(&spans, SpanKind::GraphRun), 2);
+        manager.start_trace("by hand").node("manual").ok();
+        let spans = manager.query_spans(&Filter::new().all()).unwrap();
+        assert_eq!(count(&spans, SpanKind::NodeExecution), nodes + 1);
+    }
+}
+
+#[test]
+fn instrument_nodes() {
+    for (text, expected) in [
+        ("", &["a", "a", "b"][..]),
+        ("b", &["b"]),
+        ("second, nobody", &["b"]),
+        ("a,b", &["a", "a", "b"]),
+    ] {
+        let (_manager, _dir, spans) = observed(&[("instrument_nodes", text)]);
+        let nodes = spans.iter().filter(|s| s.kind == SpanKind::NodeExecution);
+        let mut names: Vec<_> = nodes.map(|span| span.name.as_str()).collect();
+        names.sort_unstable();
+        assert_eq!(names, expected, "{text:?}");
+    }
+}
+
+/// What the first node has under a key.
+fn kept(options: &[(&str, &str)], key: &str) -> Option<Value> {
+    let (_manager, _dir, spans) = observed(options);
+    let with = spans.iter().filter(|span| span.name == "a");
+    let mut values = with.filter_map(|span| span.attributes.get(key).cloned());
+    values.next()
+}
+
+#[test]
+fn capture_inputs() {
+    assert_eq!(kept(&[], "inputs"), None, "not by default");
+    let text = Some("\"some input\"".into());
+    assert_eq!(kept(&[("capture_inputs", "true")], "inputs"), text);
+    assert_eq!(kept(&[("capture_inputs", "true")], "outputs"), None);
+}
+
+#[test]
+fn capture_outputs() {
+    assert_eq!(kept(&[], "outputs"), None, "not by default");
+    let text = Some("[1, 2]".into());
+    assert_eq!(kept(&[("capture_outputs", "true")], "outputs"), text);
+    assert_eq!(kept(&[("capture_outputs", "true")], "inputs"), None);
+}
+
+#[test]
+fn capture_sizes() {
+    assert_eq!(kept(&[], "input_size"), None, "not by default");
+    let on = [("capture_sizes", "true"), ("capture_bytes", "1")];
+    assert_eq!(kept(&on, "input_size"), Some(12u64.into()));
+    assert_eq!(kept(&on, "output_size"), Some(6u64.into()));
+    assert_eq!(kept(&on, "inputs"), None, "only how long it is");
+}
+
+#[test]
+fn capture_bytes() {
+    for (bytes, text) in [("5", "\"some"), ("12", "\"some input\"")] {
+        let on = [("capture_inputs", "true"), ("capture_bytes", bytes)];
+        assert_eq!(kept(&on, "inputs"), Some(text.into()));
+    }
+    let both = [
+        ("capture_inputs", "true"),
+        ("capture_sizes", "true"),
+        ("capture_bytes", "3"),
+    ];
+    assert_eq!(kept(&both, "inputs"), Some("\"so".into()));
+    assert_eq!(kept(&both, "input_size"), Some(12u64.into()));
+    for bytes in [0, (512 << 10) + 1] {
+        let problems = Config::new("log").capture_bytes(bytes).validate();
+        let problems = problems.unwrap_err().problems;
+        assert!(problems[0].starts_with("capture_bytes must be from 1 to 524288"));
     }
 }
 
@@ -1148,6 +1266,13 @@ const PROVED: &[Proved] = &[
     ("slow_threshold_seconds", slow_threshold_seconds),
     ("enable_adaptive_sampling", enable_adaptive_sampling),
     ("capture_errors", capture_errors),
+    ("auto_instrument_graphs", auto_instrument_graphs),
+    ("auto_instrument_nodes", auto_instrument_nodes),
+    ("instrument_nodes", instrument_nodes),
+    ("capture_inputs", capture_inputs),
+    ("capture_outputs", capture_outputs),
+    ("capture_sizes", capture_sizes),
+    ("capture_bytes", capture_bytes),
     ("resource_attributes", resource_attributes),
     ("service_name", service_name),
     ("custom_attributes", custom_attributes),

@@ -12,11 +12,14 @@
 use std::{
     alloc::{GlobalAlloc, Layout, System},
     cell::Cell,
-    fs,
+    fmt, fs,
     time::Duration,
 };
 
-use emberlog::{Config, Manager, Overflow, Run, StaticName};
+use emberlog::{
+    instrument::{GraphRun, Node, Observer},
+    Config, Manager, Overflow, Run, StaticName,
+};
 
 thread_local! {
     static ALLOCATIONS: Cell<u64> = const { Cell::new(0) };
@@ -137,6 +140,45 @@ const WORK: [(&str, Work); 7] = [
     }),
 ];
 
+/// What an observed graph does while it runs.
+struct Observed {
+    graph: Observer,
+    run: GraphRun,
+    node: Node,
+}
+
+impl Observed {
+    fn new(manager: &Manager) -> Self {
+        let graph = Observer::new(manager, "observed").version("1");
+        Self {
+            run: graph.start(),
+            node: graph.node("node").node_type("costs").after(["a", "b"]),
+            graph,
+        }
+    }
+}
+
+type Observing = fn(&Observed);
+type Row<'a> = (&'static str, Box<dyn Fn() + 'a>);
+
+const OBSERVING: [(&str, Observing); 5] = [
+    ("node", |on| on.run.node(&on.node).ok()),
+    ("call", |on| {
+        on.run
+            .call(&on.node, |_| Ok::<_, fmt::Error>(()))
+            .expect("a success");
+    }),
+    ("node that ends elsewhere", |on| {
+        on.run.start_node(&on.node).ok();
+    }),
+    ("edge", |on| on.run.edge_taken("a", &on.node)),
+    ("whole graph", |on| {
+        let run = on.graph.start();
+        run.node(&on.node).ok();
+        run.ok();
+    }),
+];
+
 #[test]
 fn recording_costs_no_allocation_no_system_call_and_no_page_fault() {
     let dir = tempfile::tempdir().expect("a temporary directory");
@@ -147,9 +189,14 @@ fn recording_costs_no_allocation_no_system_call_and_no_page_fault() {
     });
     let manager = Manager::open(config).expect("a fresh log");
     let run = manager.start_trace(&NAME);
-    for (what, work) in WORK {
+    let observed = Observed::new(&manager);
+    let (manager, run, observed) = (&manager, &run, &observed);
+    let plain = WORK.map(|(what, work)| -> Row { (what, Box::new(move || work(manager, run))) });
+    let observing =
+        OBSERVING.map(|(what, work)| -> Row { (what, Box::new(move || work(observed))) });
+    for (what, work) in plain.into_iter().chain(observing) {
         for _ in 0..1000 {
-            work(&manager, &run);
+            work();
         }
         // Whoever else runs on this machine may take pages and the processor away from us; what
         // recording itself costs it costs every time.
@@ -162,7 +209,7 @@ fn recording_costs_no_allocation_no_system_call_and_no_page_fault() {
                 let before = Costs::now();
                 // Fewer than fill half a ring: waking the flusher is a system call.
                 for _ in 0..500 {
-                    work(&manager, &run);
+                    work();
                 }
                 let spent = Costs::now().since(before);
                 [
@@ -179,7 +226,6 @@ fn recording_costs_no_allocation_no_system_call_and_no_page_fault() {
             .min();
         assert_eq!(cheapest, Some([0; 4]), "{what}");
     }
-    run.ok();
     manager.flush().expect("flushed");
     assert_eq!(manager.stats().dropped_count, 0);
 }

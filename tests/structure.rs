@@ -62,6 +62,12 @@ const ARROWS: &[(&str, &[&str])] = &[
             "record", "ring", "stats", "tail",
         ],
     ),
+    // A user of the public handles; an async node reads the clock for itself. It asks the manager
+    // for its configuration.
+    (
+        "instrument",
+        &["api", "clock", "config", "manager", "record"],
+    ),
 ];
 
 /// The files that may hold unsafe code.

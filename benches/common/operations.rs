@@ -2,7 +2,7 @@
 
 use std::hint::black_box;
 
-use emberlog::{Manager, Run, StaticName, TraceOptions};
+use emberlog::{instrument::Observer, Manager, Run, StaticName, TraceOptions};
 
 use super::Reference;
 
@@ -62,6 +62,17 @@ pub fn operations(manager: &Manager, run: &Run) -> Vec<Operation> {
                     .with(&KEY_B, 1.5)
                     .with(&KEY_C, true)
                     .ok();
+            }
+        }),
+    );
+    let graph = Observer::new(manager, "bench");
+    let (node, observed) = (graph.node("bench"), graph.start());
+    add(
+        "observed node",
+        1,
+        Box::new(move |calls| {
+            for _ in 0..calls {
+                observed.node(&node).ok();
             }
         }),
     );

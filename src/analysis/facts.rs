@@ -86,6 +86,8 @@ pub(super) struct Details {
     pub(super) model: u32,
     pub(super) input_tokens: Option<u64>,
     pub(super) output_tokens: Option<u64>,
+    /// Nodes that it says it comes after, each once.
+    pub(super) after: SmallVec<[u32; 2]>,
 }
 
 impl Details {
@@ -97,6 +99,7 @@ impl Details {
             model: NONE,
             input_tokens: None,
             output_tokens: None,
+            after: SmallVec::new(),
         }
     }
 }
@@ -231,6 +234,13 @@ pub(super) fn span(
 ) -> SpanFacts {
     let node = names.node(fields, fields::NODE_ID);
     let failed = failed(bare.status);
+    let mut after = SmallVec::new();
+    fields.texts(fields::NODE_AFTER, |text| {
+        let node = names.nodes.id(text);
+        if !after.contains(&node) {
+            after.push(node);
+        }
+    });
     let more = Details {
         error_type: NONE,
         message: Box::default(),
@@ -238,8 +248,10 @@ pub(super) fn span(
         model: names.text(fields, fields::MODEL),
         input_tokens: fields.count(fields::INPUT_TOKENS),
         output_tokens: fields.count(fields::OUTPUT_TOKENS),
+        after,
     };
     let has_more = failed
+        || !more.after.is_empty()
         || more.retries.is_some()
         || more.model != NONE
         || more.input_tokens.is_some()

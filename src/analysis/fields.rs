@@ -7,7 +7,7 @@ use std::{borrow::Cow, ops::Range};
 use smallvec::SmallVec;
 
 use crate::record::{
-    attributes::{Attribute, AttributeKey, ValueRef},
+    attributes::{Attribute, AttributeKey, Attributes, ValueRef},
     names::NameMap,
     value::Value,
 };
@@ -42,6 +42,7 @@ groups! {
     OUTPUT_TOKENS = "gen_ai.usage.output_tokens" "gen_ai.usage.completion_tokens" "output_tokens" "completion_tokens",
     EDGE_FROM = "edge.from" "from_node" "source",
     EDGE_TO = "edge.to" "to_node" "target",
+    NODE_AFTER = "node.after" "node_after",
     TRACE_ID = "trace_id",
 }
 
@@ -52,13 +53,17 @@ pub(super) fn key_of(text: &str) -> Option<u8> {
 }
 
 /// A value, as far as it matters.
-#[derive(Clone, Copy, Debug, PartialEq)]
+#[derive(Clone, Copy, Debug)]
 pub(super) enum Scalar<'a> {
     Text(&'a str),
     I64(i64),
     U64(u64),
     F64(f64),
     Bool(bool),
+    /// An array of a record.
+    List(Attributes<'a>),
+    /// An array of a row.
+    Values(&'a [Value]),
     Other,
 }
 
@@ -70,9 +75,8 @@ impl<'a> From<ValueRef<'a>> for Scalar<'a> {
             ValueRef::U64(v) => Self::U64(v),
             ValueRef::F64(v) => Self::F64(v),
             ValueRef::Bool(v) => Self::Bool(v),
-            ValueRef::Null | ValueRef::Bytes(_) | ValueRef::Array(_) | ValueRef::Map(_) => {
-                Self::Other
-            }
+            ValueRef::Array(list) => Self::List(list),
+            ValueRef::Null | ValueRef::Bytes(_) | ValueRef::Map(_) => Self::Other,
         }
     }
 }
@@ -85,7 +89,8 @@ impl<'a> From<&'a Value> for Scalar<'a> {
             Value::U64(v) => Self::U64(*v),
             Value::F64(v) => Self::F64(*v),
             Value::Bool(v) => Self::Bool(*v),
-            Value::Null | Value::Bytes(_) | Value::Array(_) | Value::Map(_) => Self::Other,
+            Value::Array(values) => Self::Values(values),
+            Value::Null | Value::Bytes(_) | Value::Map(_) => Self::Other,
         }
     }
 }
@@ -99,7 +104,21 @@ impl<'a> Scalar<'a> {
             Self::U64(v) => Some(Cow::Owned(v.to_string())),
             Self::F64(v) => Some(Cow::Owned(v.to_string())),
             Self::Bool(v) => Some(Cow::Owned(v.to_string())),
-            Self::Other => None,
+            Self::List(_) | Self::Values(_) | Self::Other => None,
+        }
+    }
+
+    /// As names: each of an array, or the one that it is. Empty ones are none.
+    fn texts(self, mut each: impl FnMut(&str)) {
+        let mut one = |scalar: Scalar<'_>| {
+            if let Some(text) = scalar.text().filter(|text| !text.is_empty()) {
+                each(&text);
+            }
+        };
+        match self {
+            Self::List(list) => list.iter().for_each(|item| one(item.value.into())),
+            Self::Values(values) => values.iter().for_each(|value| one(value.into())),
+            other => one(other),
         }
     }
 
@@ -109,7 +128,7 @@ impl<'a> Scalar<'a> {
             Self::I64(v) => Some(v as f64),
             Self::U64(v) => Some(v as f64),
             Self::F64(v) => Some(v),
-            Self::Text(_) | Self::Bool(_) | Self::Other => None,
+            Self::Text(_) | Self::Bool(_) | Self::List(_) | Self::Values(_) | Self::Other => None,
         }
     }
 
@@ -131,7 +150,7 @@ impl<'a> Scalar<'a> {
             Self::U64(v) => Value::U64(v),
             Self::F64(v) => Value::F64(v),
             Self::Bool(v) => Value::Bool(v),
-            Self::Other => return false,
+            Self::List(_) | Self::Values(_) | Self::Other => return false,
         };
         value.matches_text(wanted)
     }
@@ -181,6 +200,13 @@ impl<'a> Fields<'a> {
     pub(super) fn text(&self, group: Group) -> Option<Cow<'a, str>> {
         let mut values = group.into_iter().filter_map(|key| self.get(key)?.text());
         values.find(|text| !text.is_empty())
+    }
+
+    /// The names under the first spelling that is there.
+    pub(super) fn texts(&self, group: Group, each: impl FnMut(&str)) {
+        if let Some(value) = self.first(group) {
+            value.texts(each);
+        }
     }
 
     /// The first value that is a number of things.

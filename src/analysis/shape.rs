@@ -19,7 +19,7 @@ use std::cmp::Reverse;
 use ahash::AHashMap;
 
 use super::{
-    facts::{EventClass, EventFacts, SpanFacts, TraceFacts},
+    facts::{EventClass, EventFacts, Parts, SpanFacts, TraceFacts},
     texts::NONE,
 };
 
@@ -68,21 +68,27 @@ pub(super) struct Shape {
 
 impl Shape {
     /// Looks at a trace.
-    pub(super) fn look(&mut self, trace: &TraceFacts, spans: &[SpanFacts], events: &[EventFacts]) {
+    pub(super) fn look(&mut self, trace: &TraceFacts, parts: &Parts) {
+        let (spans, events) = (&parts.spans[..], &parts.events[..]);
         self.link(spans);
         self.self_times(spans);
         self.critical(trace, spans);
         let mut edges: Vec<&EventFacts> = Vec::new();
         let taken = events.iter().filter(|e| e.class == EventClass::EdgeTaken);
         edges.extend(taken.filter(|e| e.node != NONE && e.to != NONE));
-        self.inferred = edges.is_empty();
         self.steps.clear();
         self.path.clear();
+        edges.sort_by_key(|e| (e.at_ns, e.node, e.to));
+        self.follow(&edges, spans);
+        self.name(&edges, parts);
+        self.inferred = self.steps.is_empty();
         if self.inferred {
             self.infer(trace, spans);
-        } else {
-            edges.sort_by_key(|e| (e.at_ns, e.node, e.to));
-            self.follow(&edges, spans);
+        }
+        if edges.is_empty() {
+            let group = self.group(self.main_level());
+            let level = self.by_start[group].iter().take(LONGEST);
+            self.path.extend(level.map(|at| spans[*at as usize].node));
         }
     }
 
@@ -246,9 +252,34 @@ impl Shape {
                 });
             }
         }
-        let group = self.group(self.main_level());
-        let level = self.by_start[group].iter().take(LONGEST);
-        self.path.extend(level.map(|at| spans[*at as usize].node));
+    }
+
+    /// Edges that spans name, those left out that an event tells as well. The wait begins with the
+    /// end of the last execution of the predecessor that was over by then.
+    fn name(&mut self, told: &[&EventFacts], parts: &Parts) {
+        if parts.details.iter().all(|details| details.after.is_empty()) {
+            return;
+        }
+        let spans = parts.spans.iter();
+        let mut ends: Vec<_> = spans.map(|s| (s.node, s.end_ns(), s.id)).collect();
+        ends.sort_unstable();
+        for span in &parts.spans {
+            let after = parts.details_of(span).map(|details| &details.after[..]);
+            for &from in after.unwrap_or_default() {
+                if told.iter().any(|e| (e.node, e.to) == (from, span.node)) {
+                    continue;
+                }
+                let over = (from, span.start_ns, u64::MAX);
+                let over = &ends[..ends.partition_point(|end| *end <= over)];
+                let others = over.iter().rev().filter(|(.., id)| *id != span.id);
+                let last = others.take(1).find(|(node, ..)| *node == from);
+                self.steps.push(Step {
+                    from,
+                    to: span.node,
+                    wait_ns: last.map(|(_, end, _)| span.start_ns.abs_diff(*end)),
+                });
+            }
+        }
     }
 
     /// Edges as they were recorded, with the wait between the two nodes around the event.

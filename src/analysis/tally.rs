@@ -7,7 +7,10 @@ use std::collections::BTreeMap;
 
 use ahash::AHashMap;
 
-use crate::record::{id::TraceId, kinds::Status};
+use crate::record::{
+    id::TraceId,
+    kinds::{SpanKind, Status},
+};
 
 use super::{
     analyzer::CostRule,
@@ -62,7 +65,7 @@ impl Tallies {
 
     /// Adds a trace.
     pub(super) fn add(&mut self, trace: &TraceFacts, parts: &Parts) {
-        self.shape.look(trace, &parts.spans, &parts.events);
+        self.shape.look(trace, parts);
         for (no, tally) in self.groups.iter_mut().enumerate() {
             if trace.groups & 1 << no != 0 {
                 tally.add(trace, parts, &self.shape);
@@ -72,7 +75,7 @@ impl Tallies {
 
     /// Adds measurements of a trace that was added before.
     pub(super) fn add_metrics(&mut self, trace: &TraceFacts, parts: &Parts) {
-        self.shape.look(trace, &parts.spans, &parts.events);
+        self.shape.look(trace, parts);
         for (no, tally) in self.groups.iter_mut().enumerate() {
             if trace.groups & 1 << no != 0 {
                 tally.add_metrics(trace, parts, &self.shape);
@@ -216,8 +219,13 @@ impl Tally {
         self.spans += parts.spans.len() as u64;
         for (at, span) in parts.spans.iter().enumerate() {
             let times = (shape.self_ns[at], shape.critical_ns[at]);
-            self.node(span.node).add(number, trace, span, times);
-            self.critical_ns += trace.weight * times.1 as f64;
+            let critical_ns = trace.weight * times.1 as f64;
+            if is_node(span) {
+                self.node(span.node).add(number, trace, span, times);
+                self.critical_ns += critical_ns;
+            } else {
+                self.outside_ns += critical_ns;
+            }
             if let Some(details) = parts.details_of(span) {
                 self.add_details(span, details);
             }
@@ -274,10 +282,12 @@ impl Tally {
             details.input_tokens.unwrap_or(0),
             details.output_tokens.unwrap_or(0),
         );
-        let node = self.node(span.node);
-        node.retries += details.retries.unwrap_or(0);
-        node.input_tokens += input;
-        node.output_tokens += output;
+        if is_node(span) {
+            let node = self.node(span.node);
+            node.retries += details.retries.unwrap_or(0);
+            node.input_tokens += input;
+            node.output_tokens += output;
+        }
         if details.model != NONE {
             let model = self.models.entry(details.model).or_default();
             model.calls += 1;
@@ -289,7 +299,7 @@ impl Tally {
     /// Failed spans, and failures of nodes that were recorded as events only.
     fn add_failures(&mut self, trace: &TraceFacts, parts: &Parts) {
         for span in &parts.spans {
-            if !failed(span.status) || span.kind == crate::record::kinds::SpanKind::GraphRun {
+            if !failed(span.status) || span.kind == SpanKind::GraphRun {
                 continue;
             }
             let details = parts.details_of(span);
@@ -447,6 +457,11 @@ fn moment(trace: &TraceFacts, at_ns: i64, span: u64) -> Moment {
         at_ns,
         span,
     }
+}
+
+/// Whether a span is an execution of a node: a run of a whole graph is none, unless it says so.
+fn is_node(span: &SpanFacts) -> bool {
+    span.kind != SpanKind::GraphRun || span.has_node_id
 }
 
 /// The node that a span works for: the first of it and its ancestors that has a node id, else

@@ -111,7 +111,7 @@ impl DetachedSpan {
 
     /// Notes that a future was suspended inside.
     #[inline]
-    pub(super) fn mark_suspended(&mut self) {
+    pub(crate) fn mark_suspended(&mut self) {
         if let Some(open) = self.open.get_mut() {
             open.flags |= flag::SUSPENDED;
         }

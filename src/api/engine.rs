@@ -7,7 +7,7 @@ use std::{
 
 use crate::{
     clock::Clock,
-    record::{id::InstanceId, kinds::LossCause, layout::RecordKind},
+    record::{id::InstanceId, kinds::LossCause, layout::RecordKind, redact::Redactor},
     ring::{Gate, Registry},
     sampling::Rules,
 };
@@ -23,6 +23,29 @@ pub(crate) struct Switches {
     pub(crate) metrics: bool,
     /// Details of errors.
     pub(crate) errors: bool,
+    /// Inputs and outputs.
+    pub(crate) capture: Capture,
+}
+
+/// What is kept of inputs and outputs of nodes, calls and functions.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Capture {
+    pub(crate) inputs: bool,
+    pub(crate) outputs: bool,
+    /// How long they are.
+    pub(crate) sizes: bool,
+    /// Most bytes of a text that are kept.
+    pub(crate) bytes: usize,
+}
+
+impl Capture {
+    /// Nothing at all.
+    pub(crate) const NOTHING: Self = Self {
+        inputs: false,
+        outputs: false,
+        sizes: false,
+        bytes: 0,
+    };
 }
 
 /// The recording side of one open log.
@@ -39,13 +62,20 @@ pub(crate) struct Engine {
     pub(crate) switches: Switches,
     /// Which traces are recorded.
     pub(crate) sampling: Rules,
+    /// Judges attributes before they are recorded.
+    pub(crate) redactor: Option<Redactor>,
     /// Records lost in this process if it is a forked child: its rings are the parent's.
     lost_in_child: AtomicU64,
     clock: &'static Clock,
 }
 
 impl Engine {
-    pub(crate) fn new(rings: Registry, switches: Switches, sampling: Rules) -> Self {
+    pub(crate) fn new(
+        rings: Registry,
+        switches: Switches,
+        sampling: Rules,
+        redactor: Option<Redactor>,
+    ) -> Self {
         static SERIAL: AtomicU64 = AtomicU64::new(1);
         Self {
             // Relaxed: only uniqueness counts.
@@ -55,6 +85,7 @@ impl Engine {
             rings,
             switches,
             sampling,
+            redactor,
             lost_in_child: AtomicU64::new(0),
             clock: Clock::get(),
         }

@@ -280,6 +280,13 @@ impl<'r> MetricBuilder<'r> {
         self
     }
 
+    /// Puts it under this span instead of the innermost open one.
+    #[inline]
+    pub fn in_span(mut self, span: Option<SpanId>) -> Self {
+        self.draft.move_to_span(span);
+        self
+    }
+
     /// Records a value of which the last one counts.
     #[inline]
     pub fn gauge(self, value: impl MetricValue) {

@@ -18,6 +18,7 @@ use crate::{
         id::{mixed, random_u128, TraceId},
         kinds::LossCause,
         layout::RecordKind,
+        redact::Redactor,
     },
     ring::Producer,
 };
@@ -36,12 +37,26 @@ const MAX_POOLED_WORDS: usize = 8192;
 pub(crate) struct Current {
     /// Low half of its trace's id; 0 if no span is open.
     pub(crate) trace: u64,
+    /// High half of it.
+    pub(crate) high: u64,
     /// The span.
     pub(crate) span: u64,
+    /// Whether the trace is held until it is known how it went.
+    pub(super) held: bool,
 }
 
 impl Current {
-    pub(crate) const NONE: Self = Self { trace: 0, span: 0 };
+    pub(crate) const NONE: Self = Self {
+        trace: 0,
+        high: 0,
+        span: 0,
+        held: false,
+    };
+
+    /// The whole id of the trace.
+    pub(super) fn trace_id(self) -> TraceId {
+        TraceId::from_u128(u128::from(self.high) << 64 | u128::from(self.trace))
+    }
 }
 
 /// State of one thread for one engine.
@@ -137,6 +152,12 @@ impl Local {
     pub(super) fn scoped(&mut self, id: u64) -> Option<&mut Scoped> {
         let at = self.scope_at(id)?;
         self.scopes.get_mut(at)
+    }
+
+    /// What judges attributes before they are recorded.
+    #[inline(always)]
+    pub(super) fn redactor(&self) -> Option<&Redactor> {
+        self.engine.redactor.as_ref()
     }
 
     /// An empty buffer, from the pool.

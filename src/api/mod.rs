@@ -10,6 +10,7 @@
 //! [`manager`] opens a log and hands out a [`Run`] per trace; `span`, `steps`, `event` are what a
 //! run offers, `options` how it begins; `scope` is what is open on a thread; `write` is where a record gets its bytes; `local` is what each thread keeps.
 
+mod current;
 mod detached;
 pub(crate) mod engine;
 mod event;
@@ -25,6 +26,7 @@ mod steps;
 mod write;
 
 pub use detached::DetachedSpan;
+pub(crate) use engine::Capture;
 pub(crate) use event::Place;
 pub use event::{EventBuilder, MetricBuilder, MetricValue};
 pub use future::{InSpan, Spanned};

@@ -1,7 +1,11 @@
 //! What is said of a trace when it begins.
 
 use crate::{
-    record::id::{SpanId, TraceId},
+    record::{
+        attributes::{AttributeBuffer, AttributeValue},
+        id::{SpanId, TraceId},
+        names::Name,
+    },
     sampling::Threshold,
 };
 
@@ -13,6 +17,7 @@ pub struct TraceOptions {
     pub(crate) remote_parent: Option<SpanId>,
     pub(crate) caller: Option<(bool, Option<Threshold>)>,
     pub(crate) graph: Option<String>,
+    pub(crate) attributes: AttributeBuffer,
 }
 
 impl TraceOptions {
@@ -60,6 +65,14 @@ impl TraceOptions {
     #[must_use]
     pub fn graph(mut self, id: impl Into<String>) -> Self {
         self.graph = Some(id.into());
+        self
+    }
+
+    /// Sets an attribute with which the trace begins: it is there while the trace runs, and if its
+    /// process dies.
+    #[must_use]
+    pub fn attribute<'n>(mut self, key: impl Into<Name<'n>>, value: impl AttributeValue) -> Self {
+        self.attributes.push(key, value);
         self
     }
 }

@@ -10,7 +10,7 @@ use std::{
 };
 
 use super::{
-    engine::Engine,
+    engine::{Capture, Engine},
     event::{EventBuilder, MetricBuilder, Place},
     failure,
     held::Held,
@@ -48,15 +48,15 @@ pub(crate) struct RunState {
     /// Where it is shown as open, if it is held: a crash judges by that.
     shown: Option<Shown>,
     /// Handles that users hold. The last one to go ends the run.
-    handles: AtomicU32,
+    pub(super) handles: AtomicU32,
     /// 0 while the run is open.
-    ended: AtomicU64,
+    pub(super) ended: AtomicU64,
     attributes: Mutex<Option<Box<AttributeBuffer>>>,
 }
 
 /// What is recorded of a run.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-enum Sampled {
+pub(super) enum Sampled {
     /// Everything.
     Yes,
     /// Everything, into a ring that holds it until it is known how the run went.
@@ -87,7 +87,7 @@ pub(super) const POOLED_RUNS: usize = 8;
 /// # Ok::<_, Box<dyn std::error::Error>>(())
 /// ```
 pub struct Run {
-    state: Held<Arc<RunState>>,
+    pub(super) state: Held<Arc<RunState>>,
 }
 
 impl Run {
@@ -156,6 +156,10 @@ impl Run {
                 }
                 attributes = Some(buffer);
             }
+            if options.attributes.count() > 0 {
+                let buffer = attributes.get_or_insert_with(|| local.buffer());
+                buffer.extend(&options.attributes);
+            }
             begin.tick = engine.tick();
             write::trace_start(local, begin, attributes);
             if begin.held {
@@ -169,7 +173,7 @@ impl Run {
     }
 
     /// A state from the thread's pool, or a new one.
-    fn pooled(
+    pub(super) fn pooled(
         engine: &Arc<Engine>,
         local: &mut Local,
         begin: TraceBegin,
@@ -364,10 +368,7 @@ impl Run {
     pub fn enter(&self, span: Option<SpanId>) -> ContextGuard<'_> {
         let previous = self.state().and_then(|state| {
             local::with(&state.engine, RecordKind::Span, |local| {
-                let current = Current {
-                    trace: state.low,
-                    span: span.map_or(0, SpanId::get),
-                };
+                let current = state.current(span.map_or(0, SpanId::get));
                 std::mem::replace(&mut local.current, current)
             })
         });
@@ -376,6 +377,13 @@ impl Run {
             previous,
             _thread: std::marker::PhantomData,
         }
+    }
+
+    /// What is kept of inputs and outputs.
+    #[inline]
+    pub(crate) fn capture(&self) -> Capture {
+        self.state()
+            .map_or(Capture::NOTHING, |state| state.engine.switches.capture)
     }
 
     /// Ends the run: it succeeded.
@@ -444,6 +452,17 @@ impl Run {
 }
 
 impl RunState {
+    /// What a thread is in while this span of it is the innermost one there.
+    #[inline(always)]
+    pub(super) fn current(&self, span: u64) -> Current {
+        Current {
+            trace: self.low,
+            high: (self.trace.as_u128() >> 64) as u64,
+            span,
+            held: self.is_held(),
+        }
+    }
+
     fn attributes(&self) -> MutexGuard<'_, Option<Box<AttributeBuffer>>> {
         self.attributes
             .lock()

@@ -179,10 +179,7 @@ pub(super) fn push_scope(
         verdict: None,
         attributes: name.inline_text().map(|text| spell_out(local, text)),
     };
-    local.current = Current {
-        trace: state.low,
-        span: id,
-    };
+    local.current = state.current(id);
     let ring = local.ring(state.is_held());
     let slot = ring.and_then(|ring| ring.open(open.table_entry(state.trace)));
     let slot = slot.unwrap_or(NO_SLOT);
@@ -221,10 +218,7 @@ pub(super) fn replace_scope(
     open.kind = SpanKind::NodeExecution;
     open.verdict = None;
     let entry = open.table_entry(state.trace);
-    local.current = Current {
-        trace: state.low,
-        span: id,
-    };
+    local.current = state.current(id);
     write::span(local, end, attributes);
     // Behind the span, as in `pop_scope`.
     let slot = local.scopes[at].slot;
@@ -367,6 +361,20 @@ pub(super) fn change(state: &RunState, id: u64, change: impl FnOnce(&mut Open)) 
     local::with(&state.engine, RecordKind::Span, |local| {
         if let Some(scoped) = local.scoped(id) {
             change(&mut scoped.open);
+        }
+    });
+}
+
+/// Adds attributes that were put together before to a span that is open on this thread.
+#[inline(never)]
+pub(super) fn extend(state: &RunState, id: u64, list: &AttributeBuffer) {
+    local::with(&state.engine, RecordKind::Span, |local| {
+        let Some(at) = local.scope_at(id) else { return };
+        if local.scopes[at].open.attributes.is_none() {
+            local.scopes[at].open.attributes = Some(local.buffer());
+        }
+        if let Some(buffer) = &mut local.scopes[at].open.attributes {
+            buffer.extend(list);
         }
     });
 }

@@ -34,7 +34,7 @@ pub struct ActiveSpan<'r> {
 impl<'r> ActiveSpan<'r> {
     /// A span that records nothing.
     #[inline]
-    pub(super) const fn disabled() -> Self {
+    pub(crate) const fn disabled() -> Self {
         Self {
             state: Held::NOTHING,
             id: 0,
@@ -93,6 +93,14 @@ impl<'r> ActiveSpan<'r> {
     pub fn set<'n>(&mut self, key: impl Into<Name<'n>>, value: impl AttributeValue) {
         if let Some(state) = self.state.get() {
             scope::set(state, self.id, key.into(), &value);
+        }
+    }
+
+    /// Adds attributes that were put together before.
+    #[inline]
+    pub(crate) fn extend(&mut self, list: &AttributeBuffer) {
+        if let Some(state) = self.state.get() {
+            scope::extend(state, self.id, list);
         }
     }
 

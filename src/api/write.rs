@@ -63,6 +63,9 @@ impl List {
                 flags: 0,
             };
         };
+        if let Some(redactor) = local.redactor() {
+            redactor.apply(buffer);
+        }
         let most = local.max_words(held);
         if fixed + buffer.words().len() > most {
             buffer.fit(most.saturating_sub(fixed));
@@ -135,6 +138,15 @@ pub(super) fn span(local: &mut Local, span: SpanEnd, mut attributes: Option<Box<
 #[cold]
 pub(super) fn span_start(local: &mut Local, span: SpanEnd, attributes: Option<&AttributeBuffer>) {
     let room = local.max_words(span.held) - layout::SpanStart::WORDS;
+    let mut redacted = None;
+    let attributes = match (attributes, local.redactor()) {
+        (Some(list), Some(redactor)) => {
+            let list = redacted.insert(list.clone());
+            redactor.apply(list);
+            Some(&*list)
+        }
+        (attributes, _) => attributes,
+    };
     let mut name = None;
     let list = match attributes {
         Some(list) if list.words().len() > room => {

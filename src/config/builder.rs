@@ -3,7 +3,16 @@
 use std::{path::PathBuf, time::Duration};
 
 use super::{settings, Config, Preset};
-use crate::{backend::BackendConfig, log, record::value::Value, ring};
+use crate::{
+    backend::BackendConfig,
+    log,
+    record::{
+        attributes::ValueRef,
+        redact::{Redaction, Redactor},
+        value::Value,
+    },
+    ring,
+};
 
 /// What to begin with.
 impl Config {
@@ -195,6 +204,79 @@ impl Config {
     #[must_use]
     pub fn capture_errors(mut self, capture: bool) -> Self {
         self.capture_errors = capture;
+        self
+    }
+
+    /// Sets whether each run of an observed graph gets a trace and a span.
+    #[must_use]
+    pub fn auto_instrument_graphs(mut self, instrument: bool) -> Self {
+        self.auto_instrument_graphs = instrument;
+        self
+    }
+
+    /// Sets whether each execution of an observed node gets a span.
+    #[must_use]
+    pub fn auto_instrument_nodes(mut self, instrument: bool) -> Self {
+        self.auto_instrument_nodes = instrument;
+        self
+    }
+
+    /// Sets which nodes, by id or name, get spans of their own; none = all.
+    #[must_use]
+    pub fn instrument_nodes<T: Into<String>>(mut self, nodes: impl IntoIterator<Item = T>) -> Self {
+        self.instrument_nodes = nodes.into_iter().map(Into::into).collect();
+        self
+    }
+
+    /// Sets whether what goes into observed nodes is kept.
+    #[must_use]
+    pub fn capture_inputs(mut self, capture: bool) -> Self {
+        self.capture_inputs = capture;
+        self
+    }
+
+    /// Sets whether what comes out of observed nodes is kept.
+    #[must_use]
+    pub fn capture_outputs(mut self, capture: bool) -> Self {
+        self.capture_outputs = capture;
+        self
+    }
+
+    /// Sets whether it is kept how long inputs and outputs are.
+    #[must_use]
+    pub fn capture_sizes(mut self, capture: bool) -> Self {
+        self.capture_sizes = capture;
+        self
+    }
+
+    /// Sets after how many bytes inputs and outputs are cut.
+    #[must_use]
+    pub fn capture_bytes(mut self, bytes: usize) -> Self {
+        self.capture_bytes = bytes;
+        self
+    }
+
+    /// Lets `judge` see every attribute of traces, spans, events, metrics and links before it is
+    /// recorded, whoever records it: event fields and the texts of errors
+    /// (`exception.message` and the like) are attributes. Names are not; they should hold no data.
+    ///
+    /// It runs on the thread that records, which then allocates; it must not record anything itself
+    /// (that is refused and counted). What it panics on is left out.
+    ///
+    /// ```
+    /// use emberlog::{record::attributes::ValueRef, Config, Redaction};
+    /// let config = Config::create_memory().redact(|key, value| match value {
+    ///     _ if key == "password" => Redaction::Remove,
+    ///     ValueRef::Str(text) if text.contains('@') => Redaction::Replace("someone".into()),
+    ///     _ => Redaction::Keep,
+    /// });
+    /// ```
+    #[must_use]
+    pub fn redact(
+        mut self,
+        judge: impl Fn(&str, ValueRef<'_>) -> Redaction + Send + Sync + 'static,
+    ) -> Self {
+        self.redact = Some(Redactor::new(judge));
         self
     }
 

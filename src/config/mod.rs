@@ -35,7 +35,10 @@ pub use validate::ConfigError;
 
 use std::{path::PathBuf, time::Duration};
 
-use crate::{backend::BackendConfig, log, model::AttributeMap, ring, sampling::GraphRates};
+use crate::{
+    backend::BackendConfig, log, model::AttributeMap, record::redact::Redactor, ring,
+    sampling::GraphRates,
+};
 
 /// Configuration of a [`Manager`](crate::Manager).
 ///
@@ -88,6 +91,23 @@ pub struct Config {
     pub enable_adaptive_sampling: bool,
     /// Keep type, message and causes of errors. Default: true.
     pub capture_errors: bool,
+    /// Give each run of an observed graph a trace and a span. Default: true.
+    pub auto_instrument_graphs: bool,
+    /// Give each execution of an observed node a span. Default: true.
+    pub auto_instrument_nodes: bool,
+    /// The nodes, by id or name, that get spans of their own. Default: none, which is all.
+    pub instrument_nodes: Vec<String>,
+    /// Keep what goes into observed nodes, as text. Default: false.
+    pub capture_inputs: bool,
+    /// Keep what comes out of observed nodes, as text. Default: false.
+    pub capture_outputs: bool,
+    /// Keep how long these texts are: `input_size` and `output_size`, in bytes. Default: false.
+    pub capture_sizes: bool,
+    /// Bytes after which these texts are cut. Default: 4 KiB; 1 byte to 512 KiB.
+    pub capture_bytes: usize,
+    /// Judges every attribute, event field and error text before it is recorded; in code only.
+    /// Default: none.
+    pub redact: Option<Redactor>,
     /// Attributes of the process: `service.name` and the like. Default: none; up to 32 KiB.
     pub resource_attributes: AttributeMap,
     /// Attributes that every trace, span, event and metric gets. Default: none; up to 32 KiB.
@@ -132,6 +152,14 @@ impl Default for Config {
             slow_threshold_seconds: None,
             enable_adaptive_sampling: false,
             capture_errors: true,
+            auto_instrument_graphs: true,
+            auto_instrument_nodes: true,
+            instrument_nodes: Vec::new(),
+            capture_inputs: false,
+            capture_outputs: false,
+            capture_sizes: false,
+            capture_bytes: 4 << 10,
+            redact: None,
             resource_attributes: AttributeMap::new(),
             custom_attributes: AttributeMap::new(),
             metadata: AttributeMap::new(),

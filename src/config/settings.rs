@@ -224,6 +224,33 @@ static SETTINGS: &[Setting] = &[
         capture_errors
     ),
     field!(
+        "auto_instrument_graphs",
+        &["EMBERLOG_AUTO_INSTRUMENT_GRAPHS"],
+        auto_instrument_graphs
+    ),
+    field!(
+        "auto_instrument_nodes",
+        &["EMBERLOG_AUTO_INSTRUMENT_NODES"],
+        auto_instrument_nodes
+    ),
+    field!(
+        "instrument_nodes",
+        &["EMBERLOG_INSTRUMENT_NODES"],
+        instrument_nodes
+    ),
+    field!(
+        "capture_inputs",
+        &["EMBERLOG_CAPTURE_INPUTS"],
+        capture_inputs
+    ),
+    field!(
+        "capture_outputs",
+        &["EMBERLOG_CAPTURE_OUTPUTS"],
+        capture_outputs
+    ),
+    field!("capture_sizes", &["EMBERLOG_CAPTURE_SIZES"], capture_sizes),
+    field!("capture_bytes", &["EMBERLOG_CAPTURE_BYTES"], capture_bytes),
+    field!(
         "resource_attributes",
         &["EMBERLOG_RESOURCE_ATTRIBUTES", "OTEL_RESOURCE_ATTRIBUTES"],
         resource_attributes
@@ -389,6 +416,15 @@ mod tests {
             slow_threshold_seconds: _,
             enable_adaptive_sampling: _,
             capture_errors: _,
+            auto_instrument_graphs: _,
+            auto_instrument_nodes: _,
+            instrument_nodes: _,
+            capture_inputs: _,
+            capture_outputs: _,
+            capture_sizes: _,
+            capture_bytes: _,
+            // Said in code only.
+            redact: _,
             resource_attributes: _,
             custom_attributes: _,
             metadata: _,

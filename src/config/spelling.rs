@@ -232,6 +232,29 @@ impl Spelled for PathBuf {
     }
 }
 
+impl Spelled for Vec<String> {
+    const TAKES: &'static str = "names, or a text such as \"a,b\"";
+
+    fn read(value: &Value) -> Result<Self, String> {
+        match value {
+            Value::Array(items) => {
+                let items = items.iter().map(|item| item.as_str().map(str::to_owned));
+                items.collect::<Option<_>>()
+            }
+            Value::Str(text) => {
+                let names = text.split(',').map(str::trim);
+                Some(names.filter(|n| !n.is_empty()).map(str::to_owned).collect())
+            }
+            _ => None,
+        }
+        .ok_or_else(|| Self::TAKES.to_owned())
+    }
+
+    fn write(&self) -> Value {
+        Value::Array(self.iter().map(|name| Value::from(name.as_str())).collect())
+    }
+}
+
 /// As `OTEL_RESOURCE_ATTRIBUTES` has them: `key=value,key=value`, percent-encoded.
 impl Spelled for AttributeMap {
     const TAKES: &'static str = "keys and values, or a text such as \"a=1,b=x\"";

@@ -3,7 +3,10 @@
 use std::{fmt, time::Duration};
 
 use super::Config;
-use crate::{record::attributes::AttributeBuffer, tail::is_name};
+use crate::{
+    record::attributes::{AttributeBuffer, MAX_TEXT},
+    tail::is_name,
+};
 
 /// Least that a log in memory works in.
 const LEAST_MEMORY: u64 = 8 << 20;
@@ -89,6 +92,12 @@ impl Config {
         }
         if self.max_events_per_span < 1 {
             problems.push("max_events_per_span must be at least 1, not 0".to_owned());
+        }
+        if !(1..=MAX_TEXT).contains(&self.capture_bytes) {
+            problems.push(format!(
+                "capture_bytes must be from 1 to {MAX_TEXT}, not {}",
+                self.capture_bytes
+            ));
         }
         for (at, backend) in self.backends.iter().enumerate() {
             let name = backend.name();

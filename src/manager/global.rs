@@ -6,10 +6,13 @@
 //!   records nothing, and the next call after `init` gives the one that does
 //! - own instances ([`Manager::open`]) have nothing to do with it
 
-use std::sync::{Mutex, PoisonError, RwLock};
+use std::sync::{
+    atomic::{AtomicBool, Ordering},
+    Mutex, PoisonError, RwLock,
+};
 
 use super::{FlushError, Manager, OpenError, Shutdown};
-use crate::config::Config;
+use crate::{api::Run, config::Config};
 
 /// Why the process's instance could not be opened.
 #[derive(Debug, thiserror::Error)]
@@ -42,7 +45,20 @@ static GLOBAL: RwLock<Option<Global>> = RwLock::new(None);
 /// Held by whoever opens or shuts down, which may take long.
 static CHANGING: Mutex<()> = Mutex::new(());
 
+/// Whether [`GLOBAL`] records, so that code which is instrumented in vain finds out in one load.
+static RECORDS: AtomicBool = AtomicBool::new(false);
+
+/// Whether [`global`] may record.
+#[inline(always)]
+pub(crate) fn global_records() -> bool {
+    // Relaxed: whoever looks too early or too late records as if it had called then.
+    RECORDS.load(Ordering::Relaxed)
+}
+
 fn set(global: Option<Global>) -> Option<Global> {
+    let records = global.as_ref().is_some_and(|g| g.manager.is_recording());
+    // Relaxed: see `global_records`.
+    RECORDS.store(records, Ordering::Relaxed);
     let mut place = GLOBAL.write().unwrap_or_else(PoisonError::into_inner);
     std::mem::replace(&mut place, global)
 }
@@ -125,6 +141,25 @@ pub fn reset() -> Result<Option<Shutdown>, FlushError> {
 }
 
 impl Manager {
+    /// The trace of the innermost span that is open on this thread; one that records nothing if
+    /// none is. Spans that are begun with it are children of that span.
+    ///
+    /// ```
+    /// # let manager = emberlog::Manager::open(emberlog::Config::create_memory())?;
+    /// let run = manager.start_trace("outer");
+    /// let span = run.span("caller");
+    /// // Deep inside, where nobody hands a run down:
+    /// manager.current_run().span("callee").ok();
+    /// # span.ok();
+    /// # Ok::<_, Box<dyn std::error::Error>>(())
+    /// ```
+    pub fn current_run(&self) -> Run {
+        match self.inner() {
+            Some(inner) => Run::current(&inner.engine),
+            None => Run::disabled(),
+        }
+    }
+
     /// The configuration in force, with what follows from others filled in; `None` when nothing is
     /// recorded.
     pub fn config(&self) -> Option<&Config> {

@@ -8,6 +8,7 @@ mod volatile;
 
 pub use backends::BackendError;
 pub use error::{FlushError, OpenError, Shutdown};
+pub(crate) use global::global_records;
 pub use global::{global, init, reset, InitError};
 use volatile::Volatile;
 
@@ -24,7 +25,7 @@ use std::{
 
 use crate::{
     api::{
-        engine::{Engine, Switches},
+        engine::{Capture, Engine, Switches},
         held::{Held, RECORDS},
         EventBuilder, MetricBuilder, Place, Run, TraceOptions,
     },
@@ -130,9 +131,20 @@ impl Manager {
             events: config.enable_events,
             metrics: config.enable_metrics,
             errors: config.capture_errors,
+            capture: Capture {
+                inputs: config.capture_inputs,
+                outputs: config.capture_outputs,
+                sizes: config.capture_sizes,
+                bytes: config.capture_bytes,
+            },
         };
         let consumers = registry.consumers().ok_or(OpenError::TooMany)?;
-        let engine = Arc::new(Engine::new(registry, switches, config.sampling_rules()));
+        let engine = Arc::new(Engine::new(
+            registry,
+            switches,
+            config.sampling_rules(),
+            config.redact.clone(),
+        ));
         let shared = Arc::new(flusher::Shared::new());
         let flusher = Flusher::new(
             Arc::clone(&engine),

@@ -12,6 +12,7 @@ pub mod id;
 pub mod kinds;
 pub mod layout;
 pub mod names;
+pub mod redact;
 pub mod value;
 pub mod view;
 pub mod wellknown;

@@ -47,6 +47,12 @@ impl<'a> Name<'a> {
         Self { id, text: "" }
     }
 
+    /// A name whose id was looked up before.
+    #[inline]
+    pub(crate) const fn known(id: u32, text: &'a str) -> Self {
+        Self { id, text }
+    }
+
     /// The id, or [`NAME_INLINE`].
     #[inline]
     pub fn id(self) -> u32 {
@@ -180,6 +186,11 @@ thread_local! {
     static CACHE: RefCell<ahash::AHashMap<&'static str, u32>> = RefCell::new(ahash::AHashMap::new());
 }
 
+thread_local! {
+    /// The texts that this thread looked at, by id; bounded by the table itself.
+    static TEXTS: RefCell<Vec<&'static str>> = const { RefCell::new(Vec::new()) };
+}
+
 /// All names of the process.
 pub(crate) struct Table {
     ids: ahash::AHashMap<&'static str, u32>,
@@ -277,6 +288,24 @@ impl Table {
     pub(crate) fn since(&self, from: usize) -> &[&'static str] {
         self.texts.get(from..).unwrap_or_default()
     }
+}
+
+/// The text of an id of this process.
+pub(crate) fn text_of(id: u32) -> Option<&'static str> {
+    if id < FIRST_ID {
+        return wellknown::text(id);
+    }
+    let slot = (id - FIRST_ID) as usize;
+    let known = TEXTS.try_with(|texts| {
+        let mut texts = texts.try_borrow_mut().ok()?;
+        if slot >= texts.len() {
+            // Ids are given in a row and never change: all that there are by now.
+            let known = texts.len();
+            texts.extend_from_slice(table().since(known));
+        }
+        texts.get(slot).copied()
+    });
+    known.unwrap_or_else(|_| table().text(id))
 }
 
 /// A name of at most [`MAX_NAME`] bytes; counts those that it cuts.

@@ -4,7 +4,7 @@
 
 use std::collections::BTreeMap;
 
-use emberlog::Status;
+use emberlog::{SpanKind, Status};
 
 use super::world::{Part, Run};
 
@@ -268,6 +268,10 @@ fn newest_first(run: &Run) -> Vec<usize> {
     spans
 }
 
+fn is_graph(span: &Part) -> bool {
+    span.kind == SpanKind::GraphRun as u8 && span.node.is_none()
+}
+
 fn nodes(this: &mut Reference, runs: &[&Run]) {
     let mut lengths: BTreeMap<String, Vec<u64>> = BTreeMap::new();
     let mut selves: BTreeMap<String, Vec<u64>> = BTreeMap::new();
@@ -278,11 +282,15 @@ fn nodes(this: &mut Reference, runs: &[&Run]) {
         let whole = (0, run.length.unwrap());
         critical(run, None, whole, &mut on_path, &mut BTreeMap::new());
         for (at, ns) in on_path {
-            let node = at.map(|at| run.spans[at].key().to_owned());
+            let node = at.filter(|at| !is_graph(&run.spans[*at]));
+            let node = node.map(|at| run.spans[at].key().to_owned());
             *spent.entry(node).or_default() += ns * run.weight;
         }
         for at in newest_first(run) {
             let span = &run.spans[at];
+            if is_graph(span) {
+                continue;
+            }
             let id = span.key().to_owned();
             let place = this.nodes.iter().position(|node| node.id == id);
             let place = place.unwrap_or_else(|| {
@@ -329,7 +337,10 @@ fn nodes(this: &mut Reference, runs: &[&Run]) {
                 at = run.spans[place].parent;
             }
             let key = run.spans[at.unwrap_or(span)].key();
-            let node = this.nodes.iter_mut().find(|node| node.id == key).unwrap();
+            // A graph is no node.
+            let Some(node) = this.nodes.iter_mut().find(|node| node.id == key) else {
+                continue;
+            };
             if tokens {
                 node.other_tokens += value;
             } else {
@@ -466,7 +477,23 @@ fn steps(this: &mut Reference, runs: &[&Run]) {
             edge.0 += 1;
             edge.1.extend(wait);
         };
-        let path = if run.edges.is_empty() {
+        let mut named = 0;
+        for span in &run.spans {
+            let told = |from| {
+                let mut edges = run.edges.iter();
+                edges.any(|(f, to, _)| (*f, *to) == (from, span.key()))
+            };
+            let Some(from) = span.after.filter(|from| !told(*from)) else {
+                continue;
+            };
+            let before = run.spans.iter().filter(|before| {
+                before.key() == from && before.id != span.id && end(before) <= span.start
+            });
+            let last = before.map(end).max();
+            taken(Some(from), span.key(), last.map(|last| span.start - last));
+            named += 1;
+        }
+        if run.edges.is_empty() && named == 0 {
             for (at, span) in run.spans.iter().enumerate() {
                 let siblings = children(run, span.parent).into_iter().filter(|other| {
                     let other = &run.spans[*other];
@@ -482,6 +509,8 @@ fn steps(this: &mut Reference, runs: &[&Run]) {
                 let wait = run.spans[at].start.saturating_sub(since);
                 taken(before.map(Part::key), span.key(), Some(wait));
             }
+        }
+        let path = if run.edges.is_empty() {
             keys(run, &by_start(run, children(run, level)))
         } else {
             let mut edges = run.edges.clone();

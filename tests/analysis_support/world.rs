@@ -53,6 +53,8 @@ pub struct Part {
     pub message: Option<(&'static str, &'static str)>,
     pub retries: Option<u64>,
     pub model: Option<(&'static str, u64, u64)>,
+    /// The node that it says it comes after.
+    pub after: Option<&'static str>,
 }
 
 impl Part {
@@ -125,6 +127,7 @@ fn part(failing: bool) -> impl Strategy<Value = Part> {
     let more = (
         prop::option::weighted(0.2, 0u64..4),
         prop::option::weighted(0.2, (pick(&["small", "large"]), 0u64..100, 0u64..100)),
+        prop::option::weighted(0.05, pick(NODES)),
     );
     (tree, names, status(failing), error, more).prop_map(|(tree, names, status, error, more)| {
         Part {
@@ -141,6 +144,7 @@ fn part(failing: bool) -> impl Strategy<Value = Part> {
             message: error.1,
             retries: more.0,
             model: more.1,
+            after: more.2,
         }
     })
 }
@@ -320,6 +324,9 @@ fn records_of(log: &mut Log, run: &Run) -> Vec<Vec<u64>> {
         }
         if let Some(retries) = span.retries {
             attributes.push(("retry_count", Val::Int(retries as i64)));
+        }
+        if let Some(after) = span.after {
+            attributes.push(("node.after", Val::Text(after)));
         }
         if let Some((model, input, output)) = span.model {
             attributes.push(("gen_ai.request.model", Val::Text(model)));

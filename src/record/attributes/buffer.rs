@@ -2,10 +2,11 @@
 
 use super::{
     writer::{AttributeValue, ValueWriter},
-    AttributeKey, Attributes, Entry, Type, ValueRef,
+    AttributeKey, Attributes, Entry, Type, ValueRef, KEY_INLINE,
 };
 use crate::record::{
     names::{self, Name},
+    redact::Redaction,
     view::bytes_of,
 };
 
@@ -125,6 +126,39 @@ impl AttributeBuffer {
             self.truncated |= other.truncated;
         } else {
             self.dropped = self.dropped.saturating_add(other.count);
+        }
+    }
+
+    /// Lets `judge` decide about each attribute; spelled-out names of records stay.
+    #[cold]
+    pub(crate) fn redact(
+        &mut self,
+        mut judge: impl FnMut(AttributeKey<'_>, ValueRef<'_>) -> Redaction,
+    ) {
+        let old = std::mem::take(&mut self.words);
+        let bytes = bytes_of(&old);
+        let (mut at, mut no) = (0, 0);
+        while let Some(entry) = Entry::parse(&bytes[at..]) {
+            let end = at + entry.size;
+            no += 1;
+            let judged = match entry.value() {
+                Some(value) if no > self.spelled => judge(entry.key, value),
+                _ => Redaction::Keep,
+            };
+            match judged {
+                Redaction::Keep => self.words.extend_from_slice(&old[at / 8..end / 8]),
+                Redaction::Remove => self.count -= 1,
+                Redaction::Replace(value) => {
+                    self.count -= 1;
+                    let (key, text) = match entry.key {
+                        AttributeKey::Id(id) => (id, None),
+                        AttributeKey::Text(text) => (KEY_INLINE, Some(text)),
+                    };
+                    // The writer counts it again.
+                    ValueWriter::top(self, key, text).value(&value);
+                }
+            }
+            at = end;
         }
     }
 
