@@ -25,6 +25,8 @@ const EXAMPLES: &[(&str, &str)] = &[
     ("enable_events", "false"),
     ("enable_metrics", "false"),
     ("capture_errors", "false"),
+    ("propagate_context", "false"),
+    ("metric_interval", "250ms"),
     (
         "resource_attributes",
         "service.name=indexer,host.name=a%2Cb",

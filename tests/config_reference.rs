@@ -117,7 +117,8 @@ const TAIL: &str = "
 | `OTEL_SERVICE_NAME`, `OTEL_RESOURCE_ATTRIBUTES` | `resource_attributes` |
 | `OTEL_SPAN_EVENT_COUNT_LIMIT` | `max_events_per_span`; the newest events stay |
 | `OTEL_BSP_MAX_EXPORT_BATCH_SIZE`, `OTEL_BSP_SCHEDULE_DELAY`, `OTEL_BSP_MAX_QUEUE_SIZE` | `buffer_size`, `export_interval`, `ring.ring_bytes` |
-| `OTEL_TRACES_SAMPLER`, `OTEL_TRACES_SAMPLER_ARG`, `OTEL_PROPAGATORS` | not read: nothing samples or propagates yet |
+| `OTEL_PROPAGATORS` | `propagate_context`: on with `tracecontext` or `baggage` in the list |
+| `OTEL_TRACES_SAMPLER`, `OTEL_TRACES_SAMPLER_ARG` | not read: nothing samples yet |
 | other `OTEL_*_LIMIT` | not read: a record is bounded as a whole, by `ring.max_record_bytes` |
 ";
 

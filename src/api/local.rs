@@ -36,12 +36,33 @@ const MAX_POOLED_WORDS: usize = 8192;
 pub(crate) struct Current {
     /// Low half of its trace's id; 0 if no span is open.
     pub(crate) trace: u64,
+    /// High half of it.
+    pub(crate) high: u64,
     /// The span.
     pub(crate) span: u64,
 }
 
 impl Current {
-    pub(crate) const NONE: Self = Self { trace: 0, span: 0 };
+    pub(crate) const NONE: Self = Self {
+        trace: 0,
+        high: 0,
+        span: 0,
+    };
+
+    #[inline(always)]
+    pub(super) fn new(trace: TraceId, span: u64) -> Self {
+        let id = trace.as_u128();
+        Self {
+            trace: id as u64,
+            high: (id >> 64) as u64,
+            span,
+        }
+    }
+
+    /// The whole id of the trace.
+    pub(super) fn trace_id(self) -> TraceId {
+        TraceId::from_u128(u128::from(self.high) << 64 | u128::from(self.trace))
+    }
 }
 
 /// State of one thread for one engine.
@@ -176,7 +197,7 @@ pub(crate) fn recycle(engine: &Engine, buffer: Box<AttributeBuffer>) {
 
 /// Does something with the state that this thread already has.
 #[inline]
-fn existing<R>(engine: &Engine, work: impl FnOnce(&mut Local) -> R) -> Option<R> {
+pub(super) fn existing<R>(engine: &Engine, work: impl FnOnce(&mut Local) -> R) -> Option<R> {
     let outcome = LOCALS.try_with(|locals| {
         let mut locals = locals.try_borrow_mut().ok()?;
         let local = locals

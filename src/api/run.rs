@@ -15,6 +15,7 @@ use super::{
     failure,
     held::Held,
     local::{self, Current, Local},
+    passed::Passed,
     scope::{no_verdict, Parent},
     span::ActiveSpan,
     steps::Steps,
@@ -42,8 +43,10 @@ pub(crate) struct RunState {
     /// Handles that users hold. The last one to go ends the run.
     handles: AtomicU32,
     /// 0 while the run is open.
-    ended: AtomicU64,
+    pub(super) ended: AtomicU64,
     attributes: Mutex<Option<Box<AttributeBuffer>>>,
+    /// What came with the call that it serves.
+    pub(super) passed: Option<Arc<Passed>>,
 }
 
 /// Runs that a thread keeps for reuse.
@@ -77,6 +80,9 @@ pub struct TraceOptions {
     pub(crate) id: Option<(TraceId, bool)>,
     pub(crate) foreign: Option<String>,
     pub(crate) remote_parent: Option<SpanId>,
+    pub(super) passed: Option<Arc<Passed>>,
+    /// When it began, if that was before now.
+    pub(super) tick: Option<u64>,
 }
 
 impl TraceOptions {
@@ -127,7 +133,13 @@ impl Run {
             return Self::disabled();
         }
         let state = local::with(engine, RecordKind::TraceStart, |local| {
-            let (trace, foreign) = options.id.unwrap_or_else(|| (local.trace_id(), false));
+            let passed = options.called_with(engine);
+            let caller = passed.and_then(|passed| passed.parent);
+            let (trace, foreign) = options
+                .id
+                .or(caller.map(|(trace, _)| (trace, false)))
+                .unwrap_or_else(|| (local.trace_id(), false));
+            let remote_parent = options.remote_parent.or(caller.map(|(_, span)| span));
             let flags = if foreign { flag::FOREIGN_ID } else { 0 };
             let mut attributes = None;
             if name.inline_text().is_some() || options.foreign.is_some() {
@@ -146,26 +158,38 @@ impl Run {
             let begin = TraceBegin {
                 trace,
                 name: name.id(),
-                tick: engine.tick(),
-                remote_parent: options.remote_parent.map_or(0, SpanId::get),
+                tick: options.tick.unwrap_or_else(|| engine.tick()),
+                remote_parent: remote_parent.map_or(0, SpanId::get),
                 threshold: 0,
                 flags: flags
-                    | if options.remote_parent.is_some() {
+                    | if remote_parent.is_some() {
                         flag::REMOTE_PARENT
                     } else {
                         0
                     },
             };
             write::trace_start(local, begin, attributes);
-            Self::pooled(engine, local, begin)
+            if let Some(passed) = passed {
+                engine.carries(begin.trace.as_u128() as u64, passed);
+            }
+            Self::pooled(engine, local, begin, passed.cloned())
         });
+        Self::of_state(state)
+    }
+
+    pub(super) fn of_state(state: Option<Arc<RunState>>) -> Self {
         Self {
             state: Held::new(state),
         }
     }
 
     /// A state from the thread's pool, or a new one.
-    fn pooled(engine: &Arc<Engine>, local: &mut Local, begin: TraceBegin) -> Arc<RunState> {
+    pub(super) fn pooled(
+        engine: &Arc<Engine>,
+        local: &mut Local,
+        begin: TraceBegin,
+        passed: Option<Arc<Passed>>,
+    ) -> Arc<RunState> {
         for pooled in &mut local.runs {
             // Alone in holding it: every handle of its last run is gone.
             if let Some(state) = Arc::get_mut(pooled) {
@@ -174,6 +198,7 @@ impl Run {
                 state.name = begin.name;
                 state.start = begin.tick;
                 state.flags = begin.flags;
+                state.passed = passed;
                 *state.handles.get_mut() = 1;
                 *state.ended.get_mut() = 0;
                 // What was set behind its end.
@@ -194,6 +219,7 @@ impl Run {
             handles: AtomicU32::new(1),
             ended: AtomicU64::new(0),
             attributes: Mutex::new(None),
+            passed,
         });
         if local.runs.len() < POOLED_RUNS {
             local.runs.push(Arc::clone(&state));
@@ -340,10 +366,7 @@ impl Run {
     pub fn enter(&self, span: Option<SpanId>) -> ContextGuard<'_> {
         let previous = self.state().and_then(|state| {
             local::with(&state.engine, RecordKind::Span, |local| {
-                let current = Current {
-                    trace: state.low,
-                    span: span.map_or(0, SpanId::get),
-                };
+                let current = state.current(span.map_or(0, SpanId::get));
                 std::mem::replace(&mut local.current, current)
             })
         });
@@ -395,7 +418,7 @@ impl Run {
     }
 
     #[inline]
-    fn finish(&self, status: Status) {
+    pub(super) fn finish(&self, status: Status) {
         if let Some(state) = self.state() {
             state.end(status);
         }
@@ -422,7 +445,7 @@ impl RunState {
     /// Adds attributes to the trace, if they will be written. `write` runs user code, which may
     /// come back here, so it does not run while the lock is held. A forked child must not wait for
     /// the lock, which a thread that it lacks may hold.
-    fn describe(&self, write: impl FnOnce(&mut AttributeBuffer)) {
+    pub(super) fn describe(&self, write: impl FnOnce(&mut AttributeBuffer)) {
         if !self.engine.gate.is_open() {
             return;
         }
@@ -458,6 +481,9 @@ impl RunState {
         }
         if !self.engine.gate.is_open() {
             return self.engine.lose_closed(RecordKind::TraceEnd);
+        }
+        if let Some(passed) = &self.passed {
+            self.engine.no_longer_carries(self.low, passed);
         }
         let attributes = self.attributes().take();
         local::with(&self.engine, RecordKind::TraceEnd, |local| {

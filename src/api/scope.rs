@@ -45,6 +45,20 @@ pub(super) struct Open {
 }
 
 impl Open {
+    /// What the scope of a thread knows of a span that is kept elsewhere.
+    fn elsewhere(id: u64) -> Self {
+        Self {
+            id,
+            parent: 0,
+            start: 0,
+            name: 0,
+            flags: 0,
+            kind: SpanKind::Internal,
+            verdict: None,
+            attributes: None,
+        }
+    }
+
     pub(super) fn end(&self, trace: TraceId, end: u64) -> SpanEnd {
         SpanEnd {
             trace,
@@ -158,10 +172,7 @@ pub(super) fn push_scope(
         verdict: None,
         attributes: name.inline_text().map(|text| spell_out(local, text)),
     };
-    local.current = Current {
-        trace: state.low,
-        span: id,
-    };
+    local.current = state.current(id);
     let slot = local
         .producer
         .open(open.table_entry(state.trace))
@@ -201,10 +212,7 @@ pub(super) fn replace_scope(
     open.kind = SpanKind::NodeExecution;
     open.verdict = None;
     let entry = open.table_entry(state.trace);
-    local.current = Current {
-        trace: state.low,
-        span: id,
-    };
+    local.current = state.current(id);
     write::span(local, end, attributes);
     // Behind the span, as in `pop_scope`.
     match local.scopes[at].slot {
@@ -230,9 +238,9 @@ pub(super) fn finish(state: &RunState, id: u64, verdict: Option<Status>) {
 /// A scope that is not the innermost one went away: what began inside it returns to what it would
 /// have returned to.
 #[cold]
-fn close_ranks(local: &mut Local, at: usize, gone: u64, previous: Current) {
+fn close_ranks(local: &mut Local, at: usize, gone: Current, previous: Current) {
     for inner in &mut local.scopes[at..] {
-        if inner.previous.span == gone {
+        if inner.previous == gone {
             inner.previous = previous;
         }
     }
@@ -260,13 +268,47 @@ pub(super) fn pop_scope(
         local.scopes.truncate(at);
     } else {
         local.scopes.remove(at);
-        close_ranks(local, at, id, previous);
+        close_ranks(local, at, state.current(id), previous);
     }
     if local.current.span == id {
         local.current = previous;
     }
     write::span(local, end, attributes);
     // Behind the span: whoever looks in between sees it twice rather than not at all.
+    if slot != NO_SLOT {
+        local.producer.close(slot);
+    }
+}
+
+/// A span that somebody else drives is entered; also says whether it is in the open-span table,
+/// where `entry` asks for it.
+#[inline]
+pub(super) fn push_driven(
+    local: &mut Local,
+    id: u64,
+    inside: Current,
+    entry: Option<OpenSpan>,
+) -> bool {
+    let slot = entry.and_then(|entry| local.producer.open(entry));
+    local.scopes.push(Scoped {
+        open: Open::elsewhere(id),
+        previous: std::mem::replace(&mut local.current, inside),
+        slot: slot.unwrap_or(NO_SLOT),
+    });
+    slot.is_some()
+}
+
+/// A span that somebody else drives is left.
+#[inline]
+pub(super) fn pop_driven(local: &mut Local, id: u64, inside: Current) {
+    let Some(at) = local.scope_at(id) else { return };
+    let Scoped { previous, slot, .. } = local.scopes.remove(at);
+    if at < local.scopes.len() {
+        close_ranks(local, at, inside, previous);
+    }
+    if local.current == inside {
+        local.current = previous;
+    }
     if slot != NO_SLOT {
         local.producer.close(slot);
     }
@@ -285,7 +327,7 @@ pub(super) fn leave(state: &RunState, id: u64) -> Option<Open> {
             previous,
             slot,
         } = local.scopes.remove(at);
-        close_ranks(local, at, open.id, previous);
+        close_ranks(local, at, state.current(open.id), previous);
         let start = open.end(state.trace, 0);
         if local.current.span == open.id {
             local.current = previous;
@@ -303,7 +345,7 @@ pub(super) fn leave(state: &RunState, id: u64) -> Option<Open> {
 
 /// A buffer that begins with a name for which there is no id.
 #[cold]
-fn spell_out(local: &mut Local, text: &str) -> Box<AttributeBuffer> {
+pub(super) fn spell_out(local: &mut Local, text: &str) -> Box<AttributeBuffer> {
     let mut buffer = local.buffer();
     buffer.push_reserved(KEY_NAME, text);
     buffer

@@ -70,6 +70,12 @@ pub struct Config {
     pub enable_metrics: bool,
     /// Keep type, message and causes of errors. Default: true.
     pub capture_errors: bool,
+    /// Continue traces of other processes that call, and let those that are called continue ours.
+    /// Default: true; off, nothing is sent, and what comes is ignored.
+    pub propagate_context: bool,
+    /// Time between two records of a series of measurements that add up in memory. Default: 10 s;
+    /// 0 = only when `flush` or the shutdown asks.
+    pub metric_interval: Duration,
     /// Attributes of the process: `service.name` and the like. Default: none; up to 32 KiB.
     pub resource_attributes: AttributeMap,
     /// Attributes that every trace, span, event and metric gets. Default: none; up to 32 KiB.
@@ -107,6 +113,8 @@ impl Default for Config {
             enable_events: true,
             enable_metrics: true,
             capture_errors: true,
+            propagate_context: true,
+            metric_interval: Duration::from_secs(10),
             resource_attributes: AttributeMap::new(),
             custom_attributes: AttributeMap::new(),
             metadata: AttributeMap::new(),

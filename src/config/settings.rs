@@ -144,6 +144,28 @@ static SETTINGS: &[Setting] = &[
         capture_errors
     ),
     field!(
+        "propagate_context",
+        &["EMBERLOG_PROPAGATE_CONTEXT"],
+        propagate_context
+    ),
+    field!(
+        "metric_interval",
+        &["EMBERLOG_METRIC_INTERVAL"],
+        metric_interval
+    ),
+    other(
+        "propagators",
+        &["OTEL_PROPAGATORS"],
+        Some("propagate_context"),
+        || "a list; on if `tracecontext` or `baggage` is in it",
+        |config, value| {
+            let list = String::read(value)?.to_ascii_lowercase();
+            let ours = |name: &str| matches!(name.trim(), "tracecontext" | "baggage");
+            config.propagate_context = list.split(',').any(ours);
+            Ok(())
+        },
+    ),
+    field!(
         "resource_attributes",
         &["EMBERLOG_RESOURCE_ATTRIBUTES", "OTEL_RESOURCE_ATTRIBUTES"],
         resource_attributes
@@ -302,6 +324,8 @@ mod tests {
             enable_events: _,
             enable_metrics: _,
             capture_errors: _,
+            propagate_context: _,
+            metric_interval: _,
             resource_attributes: _,
             custom_attributes: _,
             metadata: _,

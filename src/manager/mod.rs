@@ -1,6 +1,7 @@
 //! Opens a log, wires the stages, and hands out runs: the one place that knows all of them.
 
 mod backends;
+mod current;
 mod error;
 mod global;
 mod query;
@@ -129,6 +130,8 @@ impl Manager {
             events: config.enable_events,
             metrics: config.enable_metrics,
             errors: config.capture_errors,
+            propagate: config.propagate_context,
+            metric_interval: config.metric_interval,
         };
         let consumers = registry.consumers().ok_or(OpenError::TooMany)?;
         let engine = Arc::new(Engine::new(registry, switches));
@@ -396,6 +399,7 @@ impl Inner {
 
     fn flush(&self, timeout: Duration) -> Result<Position, FlushError> {
         self.check()?;
+        self.engine.series.write(&self.engine);
         let tickets = &self.shared.tickets;
         let reached = tickets.take().and_then(|ticket| {
             self.engine.rings.bell().ring();
@@ -500,6 +504,7 @@ impl Inner {
             });
         }
         let until = deadline(timeout);
+        self.engine.series.stop(&self.engine);
         self.engine.gate.set_open(false);
         // Threads that wait for room give up and count what they had.
         self.engine.rings.stop();
