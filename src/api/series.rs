@@ -234,6 +234,7 @@ impl AllSeries {
     }
 
     /// Says in which unit the series of a name are, where they do not say it themselves.
+    #[cfg_attr(not(feature = "metrics-0-24"), allow(dead_code))]
     pub(crate) fn describe(&self, name: &str, unit: &str) {
         let mut known = lock(&self.known);
         if known.units.len() < MOST {
