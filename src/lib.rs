@@ -8,6 +8,8 @@ pub mod analysis;
 mod api;
 #[cfg(not(loom))]
 pub mod backend;
+#[cfg(not(loom))]
+pub mod bridge;
 mod clock;
 #[cfg(not(loom))]
 pub mod config;
@@ -44,11 +46,13 @@ pub mod tail;
 
 #[cfg(not(loom))]
 pub use api::{
-    ActiveSpan, ContextGuard, DetachedSpan, EventBuilder, InSpan, MetricBuilder, MetricValue, Run,
-    Spanned, Steps, TraceOptions,
+    ActiveSpan, ContextGuard, Counter, DetachedSpan, EventBuilder, Gauge, Histogram, InSpan, Meter,
+    MetricBuilder, MetricValue, Run, Spanned, Steps, TraceOptions,
 };
 #[cfg(not(loom))]
 pub use backend::BackendConfig;
+#[cfg(not(loom))]
+pub use bridge::propagation;
 #[cfg(not(loom))]
 pub use config::{Config, ConfigError, Preset, TelemetryConfig};
 #[cfg(feature = "macros")]

@@ -39,6 +39,8 @@ const EXAMPLES: &[(&str, &str)] = &[
     ("capture_outputs", "true"),
     ("capture_sizes", "true"),
     ("capture_bytes", "1 KiB"),
+    ("propagate_context", "false"),
+    ("metric_interval", "250ms"),
     (
         "resource_attributes",
         "service.name=indexer,host.name=a%2Cb",

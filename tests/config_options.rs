@@ -454,6 +454,66 @@ fn capture_bytes() {
 }
 
 #[test]
+fn propagate_context() {
+    for (text, on) in [("true", true), ("false", false)] {
+        continues(&[("propagate_context", text)], on);
+    }
+}
+
+#[test]
+fn metric_interval() {
+    let dir = folder();
+    let rows = |manager: &Manager| {
+        let filter = Filter::new().name("jobs");
+        manager.query_metrics(&filter).unwrap().len()
+    };
+    let manager = open(&dir.path().join("short"), &[("metric_interval", "20ms")]);
+    let jobs = manager.meter("jobs").counter();
+    jobs.add(1);
+    until("a record of the first interval", || rows(&manager) == 1);
+    jobs.add(1);
+    until("a record of a later one", || rows(&manager) == 2);
+    // Only when it is asked for: nothing starts that could write.
+    let manager = open(&dir.path().join("never"), &[("metric_interval", "0")]);
+    manager.meter("jobs").counter().add(1);
+    assert_eq!(rows(&manager), 0);
+    manager.flush().unwrap();
+    assert_eq!(rows(&manager), 1);
+}
+
+#[test]
+fn propagators() {
+    for (text, on) in [
+        ("tracecontext,baggage", true),
+        ("b3, TraceContext", true),
+        ("b3", false),
+        ("none", false),
+    ] {
+        continues(&[("propagators", text)], on);
+    }
+}
+
+/// Whether a trace that began elsewhere goes on here, and goes on from here.
+fn continues(options: &[(&str, &str)], on: bool) {
+    let dir = folder();
+    let manager = open(dir.path(), options);
+    let id = "4bf92f3577b34da6a3ce929d0e0e4736";
+    let header = format!("00-{id}-00f067aa0ba902b7-01");
+    let sent = vec![("traceparent", header.as_str()), ("baggage", "user=7")];
+    let caller = emberlog::propagation::TraceContext::extract(&sent);
+    let run = manager.start_trace_with("serve", &caller.options());
+    let mut headers = Vec::new();
+    run.context().inject(&mut headers);
+    run.ok();
+    let trace = &manager.query_traces(&Filter::new()).unwrap()[0];
+    assert_eq!(trace.trace_id.to_string() == id, on, "{options:?}");
+    assert_eq!(trace.remote_parent.is_some(), on, "{options:?}");
+    let names: Vec<_> = headers.iter().map(|(name, _)| name.as_str()).collect();
+    let expected: &[_] = if on { &["traceparent", "baggage"] } else { &[] };
+    assert_eq!(names, expected, "{options:?}");
+}
+
+#[test]
 fn resource_attributes() {
     let dir = folder();
     let text = "service.name=indexer,k8s.pod.name=pod-1";
@@ -1273,6 +1333,9 @@ const PROVED: &[Proved] = &[
     ("capture_outputs", capture_outputs),
     ("capture_sizes", capture_sizes),
     ("capture_bytes", capture_bytes),
+    ("propagate_context", propagate_context),
+    ("propagators", propagators),
+    ("metric_interval", metric_interval),
     ("resource_attributes", resource_attributes),
     ("service_name", service_name),
     ("custom_attributes", custom_attributes),

@@ -120,7 +120,7 @@ const TAIL: &str = "
 | `OTEL_BSP_MAX_EXPORT_BATCH_SIZE`, `OTEL_BSP_SCHEDULE_DELAY`, `OTEL_BSP_MAX_QUEUE_SIZE` | `buffer_size`, `export_interval`, `ring.ring_bytes` |
 | `OTEL_TRACES_SAMPLER` | `sampling_rate` and `parent_based_sampling`: `always_on`, `always_off`, `traceidratio`, each also with `parentbased_` |
 | `OTEL_TRACES_SAMPLER_ARG` | `sampling_rate`, beside a sampler with `traceidratio` |
-| `OTEL_PROPAGATORS` | not read: nothing propagates yet |
+| `OTEL_PROPAGATORS` | `propagate_context`: on with `tracecontext` or `baggage` in the list |
 | other `OTEL_*_LIMIT` | not read: a record is bounded as a whole, by `ring.max_record_bytes` |
 ";
 

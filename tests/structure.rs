@@ -55,6 +55,8 @@ const ARROWS: &[(&str, &[&str])] = &[
         "export",
         &["backend", "log", "model", "query", "record", "tail"],
     ),
+    // Whoever instruments with another library gets what a user of `api` has.
+    ("bridge", &["api", "manager", "record"]),
     (
         "manager",
         &[

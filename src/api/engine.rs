@@ -1,12 +1,16 @@
 //! What the recording side of one open log shares between its handles, its threads and its flusher.
 
 use std::{
-    sync::atomic::{AtomicU64, Ordering},
+    sync::{
+        atomic::{AtomicU64, Ordering},
+        Arc, Mutex, MutexGuard, PoisonError,
+    },
     time::Duration,
 };
 
+use super::{passed::Passed, series::AllSeries};
 use crate::{
-    clock::Clock,
+    clock::{Anchor, Clock},
     record::{id::InstanceId, kinds::LossCause, layout::RecordKind, redact::Redactor},
     ring::{Gate, Registry},
     sampling::Rules,
@@ -23,6 +27,10 @@ pub(crate) struct Switches {
     pub(crate) metrics: bool,
     /// Details of errors.
     pub(crate) errors: bool,
+    /// Where traces come from and go to in other processes.
+    pub(crate) propagate: bool,
+    /// Time between two records of a series; 0 for never but when asked.
+    pub(crate) metric_interval: Duration,
     /// Inputs and outputs.
     pub(crate) capture: Capture,
 }
@@ -66,6 +74,10 @@ pub(crate) struct Engine {
     pub(crate) redactor: Option<Redactor>,
     /// Records lost in this process if it is a forked child: its rings are the parent's.
     lost_in_child: AtomicU64,
+    /// What open traces were called with from other processes, by the low half of their id.
+    carried: Mutex<Vec<(u64, Arc<Passed>)>>,
+    /// Measurements that add up in memory.
+    pub(crate) series: AllSeries,
     clock: &'static Clock,
 }
 
@@ -87,6 +99,8 @@ impl Engine {
             sampling,
             redactor,
             lost_in_child: AtomicU64::new(0),
+            carried: Mutex::new(Vec::new()),
+            series: AllSeries::default(),
             clock: Clock::get(),
         }
     }
@@ -100,6 +114,41 @@ impl Engine {
     /// A length in ticks as time.
     pub(crate) fn length(&self, ticks: u64) -> Duration {
         Duration::from_nanos(self.clock.first().duration_ns(ticks))
+    }
+
+    /// What a tick means now.
+    #[cfg_attr(not(feature = "opentelemetry-0-33"), allow(dead_code))]
+    pub(super) fn anchor(&self) -> Anchor {
+        self.clock.anchor(None)
+    }
+
+    fn carried(&self) -> MutexGuard<'_, Vec<(u64, Arc<Passed>)>> {
+        self.carried.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// A trace begins that was called with something.
+    #[cold]
+    pub(super) fn carries(&self, trace: u64, passed: &Arc<Passed>) {
+        self.carried().push((trace, Arc::clone(passed)));
+    }
+
+    /// It ends.
+    #[cold]
+    pub(super) fn no_longer_carries(&self, trace: u64, passed: &Arc<Passed>) {
+        let mut carried = self.carried();
+        let at = carried
+            .iter()
+            .position(|(of, what)| *of == trace && Arc::ptr_eq(what, passed));
+        if let Some(at) = at {
+            carried.swap_remove(at);
+        }
+    }
+
+    /// What an open trace was called with.
+    pub(super) fn carried_by(&self, trace: u64) -> Option<Arc<Passed>> {
+        let carried = self.carried();
+        let (_, passed) = carried.iter().find(|(of, _)| *of == trace)?;
+        Some(Arc::clone(passed))
     }
 
     /// Why recording is off.

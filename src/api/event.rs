@@ -273,6 +273,14 @@ impl<'r> MetricBuilder<'r> {
         self
     }
 
+    /// Sets attributes.
+    pub(super) fn with_all(mut self, list: &AttributeBuffer) -> Self {
+        if let Some(buffer) = self.draft.attributes_mut() {
+            buffer.extend(list);
+        }
+        self
+    }
+
     /// Puts it under this trace.
     #[inline]
     pub fn in_trace(mut self, trace: TraceId) -> Self {

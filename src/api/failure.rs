@@ -17,7 +17,7 @@ use crate::record::{
 const MAX_CHAIN: usize = 16;
 
 /// Writes an error into a span's attributes.
-pub(super) fn write(
+pub(crate) fn write(
     buffer: &mut AttributeBuffer,
     error: &(dyn Error + 'static),
     type_name: Option<&str>,
@@ -39,12 +39,12 @@ pub(super) fn write(
 }
 
 /// Writes an error whose type is known.
-pub(super) fn write_typed<E: Error + 'static>(buffer: &mut AttributeBuffer, error: &E) {
+pub(crate) fn write_typed<E: Error + 'static>(buffer: &mut AttributeBuffer, error: &E) {
     write(buffer, error, Some(std::any::type_name::<E>()));
 }
 
 /// Writes an error that has only a type and a message.
-pub(super) fn write_text(buffer: &mut AttributeBuffer, type_name: &str, message: &str) {
+pub(crate) fn write_text(buffer: &mut AttributeBuffer, type_name: &str, message: &str) {
     buffer.push_named(Name::of_id(wellknown::ERROR_TYPE), type_name);
     buffer.push_named(Name::of_id(wellknown::EXCEPTION_MESSAGE), message);
     let trace = std::backtrace::Backtrace::capture();
@@ -57,7 +57,7 @@ pub(super) fn write_text(buffer: &mut AttributeBuffer, type_name: &str, message:
 }
 
 /// Writes an error of any type that can be shown.
-pub(super) fn write_any<E: Display + 'static>(buffer: &mut AttributeBuffer, error: &E) {
+pub(crate) fn write_any<E: Display + 'static>(buffer: &mut AttributeBuffer, error: &E) {
     let any: &dyn Any = error;
     if let Some(error) = any.downcast_ref::<Box<dyn Error>>() {
         write(buffer, error.as_ref(), None);

@@ -9,7 +9,7 @@ use std::{cell::RefCell, sync::Arc};
 
 use super::{
     engine::Engine,
-    run::{RunState, POOLED_RUNS},
+    run::{RunState, Sampled, POOLED_RUNS},
     scope::Scoped,
 };
 use crate::{
@@ -41,8 +41,8 @@ pub(crate) struct Current {
     pub(crate) high: u64,
     /// The span.
     pub(crate) span: u64,
-    /// Whether the trace is held until it is known how it went.
-    pub(super) held: bool,
+    /// What is recorded of the trace.
+    pub(super) sampled: Sampled,
 }
 
 impl Current {
@@ -50,7 +50,7 @@ impl Current {
         trace: 0,
         high: 0,
         span: 0,
-        held: false,
+        sampled: Sampled::Yes,
     };
 
     /// The whole id of the trace.

@@ -1,5 +1,8 @@
 //! What is said of a trace when it begins.
 
+use std::sync::Arc;
+
+use super::passed::Passed;
 use crate::{
     record::{
         attributes::{AttributeBuffer, AttributeValue},
@@ -18,6 +21,9 @@ pub struct TraceOptions {
     pub(crate) caller: Option<(bool, Option<Threshold>)>,
     pub(crate) graph: Option<String>,
     pub(crate) attributes: AttributeBuffer,
+    pub(super) passed: Option<Arc<Passed>>,
+    /// When it began, if that was before now.
+    pub(super) tick: Option<u64>,
 }
 
 impl TraceOptions {

@@ -16,6 +16,7 @@ use super::{
     held::Held,
     local::{self, Current, Local},
     options::TraceOptions,
+    passed::Passed,
     scope::{no_verdict, show_trace, ContextGuard, Parent},
     span::ActiveSpan,
     steps::Steps,
@@ -43,8 +44,8 @@ pub(crate) struct RunState {
     name: u32,
     start: u64,
     flags: u16,
-    threshold: Threshold,
-    sampled: Sampled,
+    pub(super) threshold: Threshold,
+    pub(super) sampled: Sampled,
     /// Where it is shown as open, if it is held: a crash judges by that.
     shown: Option<Shown>,
     /// Handles that users hold. The last one to go ends the run.
@@ -52,6 +53,8 @@ pub(crate) struct RunState {
     /// 0 while the run is open.
     pub(super) ended: AtomicU64,
     attributes: Mutex<Option<Box<AttributeBuffer>>>,
+    /// What came with the call that it serves.
+    pub(super) passed: Option<Arc<Passed>>,
 }
 
 /// What is recorded of a run.
@@ -107,21 +110,29 @@ impl Run {
             return Self::disabled();
         }
         let state = local::with(engine, RecordKind::TraceStart, |local| {
-            let (trace, foreign) = options.id.unwrap_or_else(|| (local.trace_id(), false));
+            let passed = options.called_with(engine);
+            let caller = passed.and_then(|passed| passed.parent);
+            let (trace, foreign) = options
+                .id
+                .or(caller.map(|(trace, _)| (trace, false)))
+                .unwrap_or_else(|| (local.trace_id(), false));
+            let remote_parent = options.remote_parent.or(caller.map(|(_, span)| span));
             let (sampled, threshold) = engine.sampling.decide(&Asked {
                 trace,
                 graph: options.graph.as_deref().unwrap_or_else(|| name.text()),
-                caller: options.caller,
+                caller: options
+                    .caller
+                    .or_else(|| passed.and_then(|passed| passed.decision())),
             });
             let mut flags = if foreign { flag::FOREIGN_ID } else { 0 };
-            if options.remote_parent.is_some() {
+            if remote_parent.is_some() {
                 flags |= flag::REMOTE_PARENT;
             }
             let mut begin = TraceBegin {
                 trace,
                 name: name.id(),
                 tick: 0,
-                remote_parent: options.remote_parent.map_or(0, SpanId::get),
+                remote_parent: remote_parent.map_or(0, SpanId::get),
                 threshold: threshold.bits(),
                 flags,
                 held: false,
@@ -130,8 +141,11 @@ impl Run {
             let sampled = match sampled {
                 true => Sampled::Yes,
                 false if engine.sampling.outcome().is_some() => Sampled::Held,
-                false => return Self::pooled(engine, local, begin, Sampled::No),
+                false => return Self::pooled(engine, local, begin, Sampled::No, passed.cloned()),
             };
+            if let Some(passed) = passed {
+                engine.carries(trace.as_u128() as u64, passed);
+            }
             begin.held = sampled == Sampled::Held;
             let mut attributes = None;
             let texts = [
@@ -160,13 +174,17 @@ impl Run {
                 let buffer = attributes.get_or_insert_with(|| local.buffer());
                 buffer.extend(&options.attributes);
             }
-            begin.tick = engine.tick();
+            begin.tick = options.tick.unwrap_or_else(|| engine.tick());
             write::trace_start(local, begin, attributes);
             if begin.held {
                 begin.shown = show_trace(local, &begin);
             }
-            Self::pooled(engine, local, begin, sampled)
+            Self::pooled(engine, local, begin, sampled, passed.cloned())
         });
+        Self::of_state(state)
+    }
+
+    pub(super) fn of_state(state: Option<Arc<RunState>>) -> Self {
         Self {
             state: Held::new(state),
         }
@@ -178,6 +196,7 @@ impl Run {
         local: &mut Local,
         begin: TraceBegin,
         sampled: Sampled,
+        passed: Option<Arc<Passed>>,
     ) -> Arc<RunState> {
         for pooled in &mut local.runs {
             // Alone in holding it: every handle of its last run is gone.
@@ -190,6 +209,7 @@ impl Run {
                 state.sampled = sampled;
                 state.shown = begin.shown;
                 state.threshold = Threshold::from_bits(begin.threshold);
+                state.passed = passed;
                 *state.handles.get_mut() = 1;
                 *state.ended.get_mut() = 0;
                 // What was set behind its end.
@@ -213,6 +233,7 @@ impl Run {
             handles: AtomicU32::new(1),
             ended: AtomicU64::new(0),
             attributes: Mutex::new(None),
+            passed,
         });
         if local.runs.len() < POOLED_RUNS {
             local.runs.push(Arc::clone(&state));
@@ -400,7 +421,7 @@ impl Run {
 
     /// What the handles share, sampled or not.
     #[inline(always)]
-    fn held(&self) -> Option<&RunState> {
+    pub(super) fn held(&self) -> Option<&RunState> {
         self.state.get().map(|state| &**state)
     }
 
@@ -434,7 +455,7 @@ impl Run {
     }
 
     #[inline]
-    fn finish(&self, status: Status) {
+    pub(super) fn finish(&self, status: Status) {
         if let Some(state) = self.state() {
             state.end(status);
         }
@@ -459,7 +480,7 @@ impl RunState {
             trace: self.low,
             high: (self.trace.as_u128() >> 64) as u64,
             span,
-            held: self.is_held(),
+            sampled: self.sampled,
         }
     }
 
@@ -472,7 +493,7 @@ impl RunState {
     /// Adds attributes to the trace, if they will be written. `write` runs user code, which may
     /// come back here, so it does not run while the lock is held. A forked child must not wait for
     /// the lock, which a thread that it lacks may hold.
-    fn describe(&self, write: impl FnOnce(&mut AttributeBuffer)) {
+    pub(super) fn describe(&self, write: impl FnOnce(&mut AttributeBuffer)) {
         if !self.engine.gate.is_open() {
             return;
         }
@@ -538,6 +559,9 @@ impl RunState {
         }
         if !self.engine.gate.is_open() {
             return self.engine.lose_closed(RecordKind::TraceEnd);
+        }
+        if let Some(passed) = &self.passed {
+            self.engine.no_longer_carries(self.low, passed);
         }
         let attributes = self.attributes().take();
         local::with(&self.engine, RecordKind::TraceEnd, |local| {

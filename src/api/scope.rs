@@ -6,7 +6,7 @@
 use super::{
     held::Held,
     local::{self, Current, Local},
-    run::RunState,
+    run::{RunState, Sampled},
     write::{self, Shown, SpanEnd, TraceBegin},
 };
 use crate::{
@@ -46,10 +46,29 @@ pub(super) struct Open {
 }
 
 impl Open {
+    /// What the scope of a thread knows of a span that is kept elsewhere.
+    fn elsewhere(id: u64) -> Self {
+        Self {
+            id,
+            parent: 0,
+            start: 0,
+            name: 0,
+            flags: 0,
+            kind: SpanKind::Internal,
+            verdict: None,
+            attributes: None,
+        }
+    }
+
     pub(super) fn end(&self, state: &RunState, end: u64) -> SpanEnd {
+        self.end_in(state.trace, state.sampled, end)
+    }
+
+    /// Of a trace that somebody else drives.
+    pub(super) fn end_in(&self, trace: TraceId, sampled: Sampled, end: u64) -> SpanEnd {
         SpanEnd {
-            trace: state.trace,
-            held: state.is_held(),
+            trace,
+            held: sampled == Sampled::Held,
             name: self.name,
             id: self.id,
             parent: self.parent,
@@ -253,7 +272,7 @@ pub(super) fn finish(state: &RunState, id: u64, verdict: Option<Status>) {
 pub(super) fn lose(state: &RunState, id: u64) {
     if state.engine.gate.is_home() {
         local::existing(&state.engine, |local| {
-            let scoped = remove(local, id)?;
+            let scoped = remove(state, local, id)?;
             if scoped.slot != NO_SLOT {
                 local.ring(state.is_held())?.close(scoped.slot);
             }
@@ -264,10 +283,10 @@ pub(super) fn lose(state: &RunState, id: u64) {
 }
 
 /// Takes a span out of the scope of this thread.
-fn remove(local: &mut Local, id: u64) -> Option<Scoped> {
+fn remove(state: &RunState, local: &mut Local, id: u64) -> Option<Scoped> {
     let at = local.scope_at(id)?;
     let scoped = local.scopes.remove(at);
-    close_ranks(local, at, id, scoped.previous);
+    close_ranks(local, at, state.current(id), scoped.previous);
     if local.current.span == id {
         local.current = scoped.previous;
     }
@@ -277,9 +296,9 @@ fn remove(local: &mut Local, id: u64) -> Option<Scoped> {
 /// A scope that is not the innermost one went away: what began inside it returns to what it would
 /// have returned to.
 #[cold]
-fn close_ranks(local: &mut Local, at: usize, gone: u64, previous: Current) {
+fn close_ranks(local: &mut Local, at: usize, gone: Current, previous: Current) {
     for inner in &mut local.scopes[at..] {
-        if inner.previous.span == gone {
+        if inner.previous == gone {
             inner.previous = previous;
         }
     }
@@ -307,7 +326,7 @@ pub(super) fn pop_scope(
         local.scopes.truncate(at);
     } else {
         local.scopes.remove(at);
-        close_ranks(local, at, id, previous);
+        close_ranks(local, at, state.current(id), previous);
     }
     if local.current.span == id {
         local.current = previous;
@@ -327,6 +346,43 @@ fn close(state: &RunState, local: &mut Local, slot: u16) {
     }
 }
 
+/// A span that somebody else drives is entered; also says whether it is in the open-span table,
+/// where `entry` asks for it.
+#[inline]
+pub(super) fn push_driven(
+    local: &mut Local,
+    id: u64,
+    inside: Current,
+    entry: Option<OpenSpan>,
+) -> bool {
+    let held = inside.sampled == Sampled::Held;
+    let slot = entry.and_then(|entry| local.ring(held)?.open(entry));
+    local.scopes.push(Scoped {
+        open: Open::elsewhere(id),
+        previous: std::mem::replace(&mut local.current, inside),
+        slot: slot.unwrap_or(NO_SLOT),
+    });
+    slot.is_some()
+}
+
+/// A span that somebody else drives is left.
+#[inline]
+pub(super) fn pop_driven(local: &mut Local, id: u64, inside: Current) {
+    let Some(at) = local.scope_at(id) else { return };
+    let Scoped { previous, slot, .. } = local.scopes.remove(at);
+    if at < local.scopes.len() {
+        close_ranks(local, at, inside, previous);
+    }
+    if local.current == inside {
+        local.current = previous;
+    }
+    if slot != NO_SLOT {
+        if let Some(ring) = local.ring(inside.sampled == Sampled::Held) {
+            ring.close(slot);
+        }
+    }
+}
+
 /// Takes a span out of the scope of this thread, and writes that it began.
 pub(super) fn leave(state: &RunState, id: u64) -> Option<Open> {
     if !state.engine.gate.is_open() {
@@ -334,7 +390,7 @@ pub(super) fn leave(state: &RunState, id: u64) -> Option<Open> {
         return None;
     }
     let open = local::with(&state.engine, RecordKind::SpanStart, |local| {
-        let Scoped { open, slot, .. } = remove(local, id)?;
+        let Scoped { open, slot, .. } = remove(state, local, id)?;
         let start = open.end(state, 0);
         // One that is not in the table has a start record already; a second one would be a second
         // span to a reader that sees no end of it.
@@ -349,7 +405,7 @@ pub(super) fn leave(state: &RunState, id: u64) -> Option<Open> {
 
 /// A buffer that begins with a name for which there is no id.
 #[cold]
-fn spell_out(local: &mut Local, text: &str) -> Box<AttributeBuffer> {
+pub(super) fn spell_out(local: &mut Local, text: &str) -> Box<AttributeBuffer> {
     let mut buffer = local.buffer();
     buffer.push_reserved(KEY_NAME, text);
     buffer

@@ -280,6 +280,20 @@ impl Config {
         self
     }
 
+    /// Sets whether traces continue from and into other processes.
+    #[must_use]
+    pub fn propagate_context(mut self, propagate: bool) -> Self {
+        self.propagate_context = propagate;
+        self
+    }
+
+    /// Sets the time between two records of a series of measurements.
+    #[must_use]
+    pub fn metric_interval(mut self, interval: std::time::Duration) -> Self {
+        self.metric_interval = interval;
+        self
+    }
+
     /// Sets an attribute of the process.
     #[must_use]
     pub fn resource(mut self, key: impl Into<String>, value: impl Into<Value>) -> Self {

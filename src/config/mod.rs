@@ -108,6 +108,12 @@ pub struct Config {
     /// Judges every attribute, event field and error text before it is recorded; in code only.
     /// Default: none.
     pub redact: Option<Redactor>,
+    /// Continue traces of other processes that call, and let those that are called continue ours.
+    /// Default: true; off, nothing is sent, and what comes is ignored.
+    pub propagate_context: bool,
+    /// Time between two records of a series of measurements that add up in memory. Default: 10 s;
+    /// 0 = only when `flush` or the shutdown asks.
+    pub metric_interval: Duration,
     /// Attributes of the process: `service.name` and the like. Default: none; up to 32 KiB.
     pub resource_attributes: AttributeMap,
     /// Attributes that every trace, span, event and metric gets. Default: none; up to 32 KiB.
@@ -160,6 +166,8 @@ impl Default for Config {
             capture_sizes: false,
             capture_bytes: 4 << 10,
             redact: None,
+            propagate_context: true,
+            metric_interval: Duration::from_secs(10),
             resource_attributes: AttributeMap::new(),
             custom_attributes: AttributeMap::new(),
             metadata: AttributeMap::new(),

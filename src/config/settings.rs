@@ -251,6 +251,28 @@ static SETTINGS: &[Setting] = &[
     field!("capture_sizes", &["EMBERLOG_CAPTURE_SIZES"], capture_sizes),
     field!("capture_bytes", &["EMBERLOG_CAPTURE_BYTES"], capture_bytes),
     field!(
+        "propagate_context",
+        &["EMBERLOG_PROPAGATE_CONTEXT"],
+        propagate_context
+    ),
+    field!(
+        "metric_interval",
+        &["EMBERLOG_METRIC_INTERVAL"],
+        metric_interval
+    ),
+    other(
+        "propagators",
+        &["OTEL_PROPAGATORS"],
+        Some("propagate_context"),
+        || "a list; on if `tracecontext` or `baggage` is in it",
+        |config, value| {
+            let list = String::read(value)?.to_ascii_lowercase();
+            let ours = |name: &str| matches!(name.trim(), "tracecontext" | "baggage");
+            config.propagate_context = list.split(',').any(ours);
+            Ok(())
+        },
+    ),
+    field!(
         "resource_attributes",
         &["EMBERLOG_RESOURCE_ATTRIBUTES", "OTEL_RESOURCE_ATTRIBUTES"],
         resource_attributes
@@ -425,6 +447,8 @@ mod tests {
             capture_bytes: _,
             // Said in code only.
             redact: _,
+            propagate_context: _,
+            metric_interval: _,
             resource_attributes: _,
             custom_attributes: _,
             metadata: _,

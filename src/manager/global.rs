@@ -12,7 +12,7 @@ use std::sync::{
 };
 
 use super::{FlushError, Manager, OpenError, Shutdown};
-use crate::{api::Run, config::Config};
+use crate::config::Config;
 
 /// Why the process's instance could not be opened.
 #[derive(Debug, thiserror::Error)]
@@ -141,25 +141,6 @@ pub fn reset() -> Result<Option<Shutdown>, FlushError> {
 }
 
 impl Manager {
-    /// The trace of the innermost span that is open on this thread; one that records nothing if
-    /// none is. Spans that are begun with it are children of that span.
-    ///
-    /// ```
-    /// # let manager = emberlog::Manager::open(emberlog::Config::create_memory())?;
-    /// let run = manager.start_trace("outer");
-    /// let span = run.span("caller");
-    /// // Deep inside, where nobody hands a run down:
-    /// manager.current_run().span("callee").ok();
-    /// # span.ok();
-    /// # Ok::<_, Box<dyn std::error::Error>>(())
-    /// ```
-    pub fn current_run(&self) -> Run {
-        match self.inner() {
-            Some(inner) => Run::current(&inner.engine),
-            None => Run::disabled(),
-        }
-    }
-
     /// The configuration in force, with what follows from others filled in; `None` when nothing is
     /// recorded.
     pub fn config(&self) -> Option<&Config> {

@@ -1,6 +1,7 @@
 //! Opens a log, wires the stages, and hands out runs: the one place that knows all of them.
 
 mod backends;
+mod current;
 mod error;
 mod global;
 mod query;
@@ -137,6 +138,8 @@ impl Manager {
                 sizes: config.capture_sizes,
                 bytes: config.capture_bytes,
             },
+            propagate: config.propagate_context,
+            metric_interval: config.metric_interval,
         };
         let consumers = registry.consumers().ok_or(OpenError::TooMany)?;
         let engine = Arc::new(Engine::new(
@@ -410,6 +413,7 @@ impl Inner {
 
     fn flush(&self, timeout: Duration) -> Result<Position, FlushError> {
         self.check()?;
+        self.engine.series.write(&self.engine);
         let tickets = &self.shared.tickets;
         let reached = tickets.take().and_then(|ticket| {
             self.engine.rings.bell().ring();
@@ -516,6 +520,7 @@ impl Inner {
             });
         }
         let until = deadline(timeout);
+        self.engine.series.stop(&self.engine);
         self.engine.gate.set_open(false);
         // Threads that wait for room give up and count what they had.
         self.engine.rings.stop();

@@ -162,6 +162,19 @@ impl fmt::Debug for SpanId {
     }
 }
 
+/// Id of the root span that stands for the part of a trace that one instance recorded: the 64-bit
+/// FNV-1a hash of both ids, so that it is the same in every process and after every restart.
+pub fn root_span_id(trace: TraceId, instance: InstanceId) -> SpanId {
+    let bytes = trace.0.iter().chain(&instance.0);
+    let hash = bytes.fold(0xcbf2_9ce4_8422_2325_u64, |hash, byte| {
+        (hash ^ u64::from(*byte)).wrapping_mul(0x0000_0100_0000_01b3)
+    });
+    match SpanId::new(hash) {
+        Some(id) => id,
+        None => SpanId::new(1).unwrap_or_else(|| unreachable!("1 is not 0")),
+    }
+}
+
 macro_rules! random_ids {
     ($($(#[$doc:meta])* $name:ident)*) => {$(
         $(#[$doc])*

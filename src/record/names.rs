@@ -53,6 +53,13 @@ impl<'a> Name<'a> {
         Self { id, text }
     }
 
+    /// A text that is written out wherever it is used, as it will hardly come twice.
+    #[inline]
+    pub(crate) const fn spelled(text: &'a str) -> Self {
+        let id = NAME_INLINE;
+        Self { id, text }
+    }
+
     /// The id, or [`NAME_INLINE`].
     #[inline]
     pub fn id(self) -> u32 {

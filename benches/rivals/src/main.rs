@@ -75,6 +75,8 @@ fn main() {
         ours(&mut rows, &manager, per_root, false);
         fastrace(&mut rows, per_root, false);
         otel(&mut rows, &provider, per_root, false);
+        tracing_alone(&mut rows, per_root);
+        tracing_ours(&mut rows, &manager, per_root);
         tracing_otel(&mut rows, &provider, per_root);
     }
     ours(&mut rows, &manager, 64, true);
@@ -198,14 +200,37 @@ fn otel(rows: &mut Vec<Row>, provider: &SdkTracerProvider, per_root: usize, attr
     });
 }
 
+/// What `tracing` and its registry cost without anybody who listens.
+fn tracing_alone(rows: &mut Vec<Row>, per_root: usize) {
+    let dispatch = tracing::Dispatch::new(tracing_subscriber::registry());
+    let name = format!("tracing + its registry alone, {per_root} per root");
+    tracing_spans(rows, name, dispatch, || {}, per_root);
+}
+
+fn tracing_ours(rows: &mut Vec<Row>, manager: &Manager, per_root: usize) {
+    let layer = emberlog::bridge::tracing_subscriber_0_3::Layer::new(manager);
+    let dispatch = tracing::Dispatch::new(tracing_subscriber::registry().with(layer));
+    let manager = manager.clone();
+    let name = format!("tracing + emberlog's layer, {per_root} per root");
+    tracing_spans(rows, name, dispatch, move || drop(manager.flush()), per_root);
+}
+
 fn tracing_otel(rows: &mut Vec<Row>, provider: &SdkTracerProvider, per_root: usize) {
     let layer = tracing_opentelemetry::layer().with_tracer(provider.tracer("bench"));
     let dispatch = tracing::Dispatch::new(tracing_subscriber::registry().with(layer));
-    let settle = {
-        let provider = provider.clone();
-        move || drop(provider.force_flush())
-    };
-    add(rows, format!("tracing + tracing-opentelemetry, {per_root} per root"), settle, move || {
+    let provider = provider.clone();
+    let name = format!("tracing + tracing-opentelemetry, {per_root} per root");
+    tracing_spans(rows, name, dispatch, move || drop(provider.force_flush()), per_root);
+}
+
+fn tracing_spans(
+    rows: &mut Vec<Row>,
+    name: String,
+    dispatch: tracing::Dispatch,
+    settle: impl FnMut() + 'static,
+    per_root: usize,
+) {
+    add(rows, name, settle, move || {
         tracing::dispatcher::with_default(&dispatch, || {
             for _ in 0..SPANS / per_root {
                 let _root = tracing::info_span!("run").entered();

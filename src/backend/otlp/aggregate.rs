@@ -11,6 +11,7 @@ use std::collections::BTreeMap;
 use ahash::AHashMap;
 
 use super::{
+    distribution::Recorded,
     encode::{fields::pair, Out, Proto},
     exponential::Exponential,
     options::{HistogramForm, Temporality},
@@ -165,6 +166,8 @@ pub(super) struct Measured<'m> {
     pub(super) time_ns: i64,
     pub(super) trace: Option<TraceId>,
     pub(super) span: Option<SpanId>,
+    /// Of a histogram, where it is more than one value.
+    pub(super) recorded: Option<Recorded>,
 }
 
 impl<'m> Measured<'m> {
@@ -178,6 +181,10 @@ impl<'m> Measured<'m> {
             time_ns: metric.timestamp_ns,
             trace: metric.trace_id,
             span: metric.span_id,
+            recorded: match metric.aggregation {
+                Aggregation::Histogram => Recorded::of_metric(metric),
+                _ => None,
+            },
         }
     }
 }
@@ -248,16 +255,32 @@ impl Distribution {
     }
 
     fn record(&mut self, value: f64, unit: &str) {
-        self.count += 1;
         self.sum += value;
+        self.count_in(value, 1, unit);
+    }
+
+    /// Adds what was added up before.
+    fn add(&mut self, recorded: &Recorded, unit: &str) {
+        self.sum += recorded.sum;
+        for (value, times) in &recorded.values {
+            self.count_in(*value, *times, unit);
+        }
+        if let Some((least, most)) = recorded.extremes {
+            self.min = self.min.min(least);
+            self.max = self.max.max(most);
+        }
+    }
+
+    fn count_in(&mut self, value: f64, times: u64, unit: &str) {
+        self.count += times;
         self.min = self.min.min(value);
         self.max = self.max.max(value);
         match &mut self.buckets {
             // A bound belongs to the bucket below it.
             Buckets::Explicit(counts) => {
-                counts[bounds(unit).partition_point(|bound| *bound < value)] += 1;
+                counts[bounds(unit).partition_point(|bound| *bound < value)] += times;
             }
-            Buckets::Exponential(buckets) => buckets.record(value),
+            Buckets::Exponential(buckets) => buckets.record(value, times),
         }
     }
 
@@ -293,7 +316,10 @@ impl Series {
             Data::Last(last) if newest => *last = value,
             Data::Last(_) => {}
             Data::Sum(sum) => *sum = sum.add(value),
-            Data::Distribution(all) => all.record(measured.value, unit),
+            Data::Distribution(all) => match &measured.recorded {
+                Some(recorded) => all.add(recorded, unit),
+                None => all.record(measured.value, unit),
+            },
         }
         let Some(trace) = measured.trace else { return };
         let exemplar = Exemplar {

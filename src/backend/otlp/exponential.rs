@@ -102,16 +102,16 @@ pub(super) fn index(value: f64, scale: i32) -> i32 {
 }
 
 impl Exponential {
-    /// Counts a finite value.
-    pub(super) fn record(&mut self, value: f64) {
+    /// Counts a finite value that was seen so often.
+    pub(super) fn record(&mut self, value: f64, times: u64) {
         if value == 0.0 {
-            self.zero += 1;
+            self.zero += times;
             return;
         }
         let at = index(value.abs(), self.scale);
         let by = too_fine(self.side(value > 0.0).with(at, at));
         self.coarsen(by);
-        self.side(value > 0.0).add(at >> by, 1);
+        self.side(value > 0.0).add(at >> by, times);
     }
 
     fn side(&mut self, positive: bool) -> &mut Buckets {
@@ -173,7 +173,7 @@ mod tests {
 
     fn of(values: &[f64]) -> Exponential {
         let mut all = Exponential::default();
-        values.iter().for_each(|value| all.record(*value));
+        values.iter().for_each(|value| all.record(*value, 1));
         all
     }
 

@@ -5,13 +5,13 @@ use super::{
         fields::{any, log},
         Out,
     },
-    spans::{root_span_id, TIME},
+    spans::TIME,
     values::{pairs, unix},
 };
 use crate::{
     model::Event,
     record::{
-        id::{InstanceId, SpanId},
+        id::{root_span_id, InstanceId, SpanId},
         value::Value,
     },
 };

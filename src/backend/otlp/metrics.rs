@@ -10,6 +10,7 @@ use super::{
         Number, Rules, Series, State,
     },
     batch::{in_form, At, Encoded, Items},
+    distribution,
     encode::{
         fields::{exemplar, exponential as exp, histogram, metric, number},
         Field, Out,
@@ -108,8 +109,9 @@ impl Metrics {
             };
             match row {
                 Row::Metric(row) => {
-                    let of_trace = |key: &str| matches!(key, "trace_id" | "span_id");
-                    let own = row.attributes.iter().filter(|(key, _)| !of_trace(key));
+                    let no_label =
+                        |key: &str| matches!(key, "trace_id" | "span_id" | distribution::KEY);
+                    let own = row.attributes.iter().filter(|(key, _)| !no_label(key));
                     add(&Measured::of(row), &Attributes::new(own));
                 }
                 Row::Span(span) if span.kind == SpanKind::NodeExecution => {
@@ -313,6 +315,7 @@ fn of_node(
             time_ns: span.end_ns().unwrap_or(span.start_ns),
             trace: Some(span.trace_id),
             span: Some(span.span_id),
+            recorded: None,
         };
         add(&measured, &attributes);
     }

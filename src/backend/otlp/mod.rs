@@ -12,7 +12,7 @@
 //! | what can be set | [`Options`] in `options`, `env`; what counts in the end: `resolve` |
 //! | our rows as OTLP | `spans`, `logs`, `metrics`; `values`, `genai`, `units`; what a span carries that is a record of its own: `pending` |
 //! | bytes | `encode` (fields as protobuf or JSON), `batch` (requests of a bounded size) |
-//! | measurements as sums and histograms | `aggregate`, `exponential`; kept across restarts: `journal` |
+//! | measurements as sums and histograms | `aggregate`, `distribution`, `exponential`; kept across restarts: `journal` |
 //! | what a tail calls | [`OtlpSink`] in `sink` |
 //! | the network | `send` |
 //!
@@ -20,6 +20,7 @@
 
 mod aggregate;
 mod batch;
+mod distribution;
 mod encode;
 mod env;
 mod exponential;
@@ -47,7 +48,8 @@ pub use options::{
 };
 pub use secret::Headers;
 pub use sink::OtlpSink;
-pub use spans::root_span_id;
+
+pub use crate::record::id::root_span_id;
 
 use super::BackendConfig;
 

@@ -15,7 +15,7 @@ use super::{
 use crate::{
     model::{AttributeMap, Event, Link, Span, SpanError, Trace},
     record::{
-        id::{InstanceId, SpanId, TraceId},
+        id::{root_span_id, InstanceId, SpanId},
         kinds::{SpanKind, Status},
         value::Value,
     },
@@ -39,19 +39,6 @@ pub(super) const TIME: &str = "emberlog.time_unix_nano";
 pub(super) const DURATION: &str = "emberlog.duration_nano";
 /// Attribute of events that came when their span had left already.
 pub(super) const SPAN: &str = "emberlog.span_id";
-
-/// Id of the root span that stands for the part of a trace that one instance recorded: the 64-bit
-/// FNV-1a hash of both ids, so that it is the same in every process and after every restart.
-pub fn root_span_id(trace: TraceId, instance: InstanceId) -> SpanId {
-    let bytes = trace.0.iter().chain(&instance.0);
-    let hash = bytes.fold(0xcbf2_9ce4_8422_2325_u64, |hash, byte| {
-        (hash ^ u64::from(*byte)).wrapping_mul(0x0000_0100_0000_01b3)
-    });
-    match SpanId::new(hash) {
-        Some(id) => id,
-        None => SpanId::new(1).unwrap_or_else(|| unreachable!("1 is not 0")),
-    }
-}
 
 /// The kinds that OTLP knows.
 fn kind(kind: SpanKind) -> u32 {
@@ -199,15 +186,14 @@ pub(super) fn write_root<O: Out>(out: &mut O, root: &Root<'_>, attached: Option<
         out.id(span::PARENT, &parent.get().to_be_bytes());
     }
     out.text(span::NAME, name);
-    // Called from another process, it is what serves the call.
-    out.uint32(
-        span::KIND,
-        if parent.is_some() {
-            kind(SpanKind::Server)
-        } else {
-            1
-        },
-    );
+    // Called from another process, it is what serves the call, unless it says what it is.
+    let told = attributes.get(KIND).and_then(Value::as_str);
+    let told = told.and_then(|told| told.parse().ok());
+    let by_parent = match parent {
+        Some(_) => SpanKind::Server,
+        None => SpanKind::Internal,
+    };
+    out.uint32(span::KIND, kind(told.unwrap_or(by_parent)));
     out.fixed64(span::START, unix(start));
     out.fixed64(span::END, unix(end));
     let message = attributes.first_of(&["exception.message", "error.message", "error"]);

@@ -4,6 +4,7 @@ use proptest::prelude::*;
 
 use super::super::{
     aggregate::{Attributes, Buckets, Data, Measured, Number, Rules, Series, State},
+    distribution::Recorded,
     journal::Journal,
     options::{HistogramForm, Temporality},
     send::Placed,
@@ -37,9 +38,8 @@ const CUMULATIVE: Rules = Rules {
 /// A measurement: aggregation, value, time, series.
 type One = (Aggregation, f64, i64, u32);
 
-fn add(batch: &mut State, before: &State, rules: &Rules, one: One) -> bool {
-    let (aggregation, value, time_ns, key) = one;
-    let measured = Measured {
+fn measured((aggregation, value, time_ns, _): One) -> Measured<'static> {
+    Measured {
         name: "m",
         unit: "seconds",
         aggregation,
@@ -48,8 +48,13 @@ fn add(batch: &mut State, before: &State, rules: &Rules, one: One) -> bool {
         time_ns,
         trace: Some(TraceId::from_u128(time_ns as u128 + 1)),
         span: None,
-    };
-    let key = Value::U64(key.into());
+        recorded: None,
+    }
+}
+
+fn add(batch: &mut State, before: &State, rules: &Rules, one: One) -> bool {
+    let measured = measured(one);
+    let key = Value::U64(one.3.into());
     let attributes = Attributes::new([("key", &key)].into_iter());
     batch.record(before, INSTANCE, &measured, &attributes, rules)
 }
@@ -300,5 +305,46 @@ proptest! {
         let mut seen = std::collections::BTreeSet::new();
         prop_assume!(ones.iter().all(|(_, _, time, key)| seen.insert((*time, *key))));
         prop_assert_eq!(show(&batches), show(&[ones]));
+    }
+}
+
+proptest! {
+    /// A record of many values says of their number, sum and extremes what one record for each
+    /// would, and of their sizes as exactly as it was told.
+    #[test]
+    fn a_recorded_distribution_is_as_good_as_its_values(
+        values in prop::collection::vec((-400i32..400, 1u64..5), 1..20),
+        exponential: bool,
+    ) {
+        let form = match exponential {
+            true => HistogramForm::Exponential,
+            false => HistogramForm::Explicit,
+        };
+        let rules = rules(Temporality::Cumulative, form);
+        let values: Vec<_> = values
+            .iter()
+            .map(|(quarters, times)| (f64::from(*quarters) / 4.0, *times))
+            .collect();
+        let one_by_one = values
+            .iter()
+            .flat_map(|(value, times)| (0..*times).map(|_| (H, *value, 1, 0)));
+        let (_, expected) = run(&rules, &[one_by_one.collect()]);
+        let list = |each: Vec<Value>| Value::Array(each);
+        let sum: f64 = values.iter().map(|(value, times)| value * *times as f64).sum();
+        let told = vec![
+            ("sum".to_owned(), Value::F64(sum)),
+            ("values".to_owned(), list(values.iter().map(|(v, _)| Value::F64(*v)).collect())),
+            ("counts".to_owned(), list(values.iter().map(|(_, n)| Value::U64(*n)).collect())),
+        ];
+        let recorded = Recorded::of(&told);
+        prop_assert!(recorded.is_some());
+        let mut batch = State::default();
+        let mut measured = measured((H, 0.0, 1, 0));
+        measured.recorded = recorded;
+        let key = Value::U64(0);
+        let attributes = Attributes::new([("key", &key)].into_iter());
+        prop_assert!(batch.record(&State::default(), INSTANCE, &measured, &attributes, &rules));
+        let data = |state: &State| series(state).iter().map(|s| s.data.clone()).collect::<Vec<_>>();
+        prop_assert_eq!(data(&batch), data(&expected));
     }
 }
