@@ -33,6 +33,8 @@ mod select;
 pub use appended::FileError;
 pub use config::{BackendConfig, Begin};
 pub use secret::Secrets;
+#[cfg(any(feature = "otlp", feature = "postgres", test))]
+pub(crate) use config::Parameters;
 pub(crate) use select::Selector;
 pub use select::{RowKind, Select};
 

@@ -57,11 +57,11 @@ impl Backends {
             let end = Arc::clone(shared);
             let source = source.with_end(move || end.logged());
             let tuning = backend.tuning.clone();
-            let backend = backend.clone();
+            let (backend, dir) = (backend.clone(), config.dir.clone());
             let open = move || {
                 // A sink that flushes would wait for itself.
                 ring::engine_thread(true);
-                backend.open()
+                backend.open_beside(&dir)
             };
             let mut options = tail::Options::new(name.clone());
             let own = &tuning;

@@ -7,7 +7,7 @@
 //! - no call waits longer than the options allow
 //! - no secret is in a message
 //!
-//! `options` and `url` say what is wanted, `password` and `tls` how to get in, `link` is one
+//! `options` and `url` say what is wanted (`describe` as files have it), `password` and `tls` how to get in, `link` is one
 //! connection. `schema` has the tables and `adopt` makes them so; `write` takes batches with
 //! `statements`, `encode` and `copy`, `traces` puts a trace together out of its records, `exact`
 //! keeps what the types cannot hold. `prune` and `partitions` are for retention, `read` and `points`
@@ -15,6 +15,7 @@
 
 mod adopt;
 mod copy;
+mod describe;
 mod encode;
 mod error;
 mod exact;
@@ -127,6 +128,9 @@ impl BackendConfig {
         Self::new("postgres", move || {
             let sink = PostgresSink::open("postgres", options.clone())?;
             Ok(Box::new(sink))
-        })
+        });
+        made.secret(password.as_deref().unwrap_or_default())
+            .described("postgresql", parameters)
+            .with_problems(problems)
     }
 }
