@@ -2,7 +2,7 @@
 
 use std::{fmt, path::Path, sync::Arc, time::Duration};
 
-use super::{memory::MemoryStore, Secrets, Select, Sink, SinkError};
+use super::{memory::MemoryStore, Needs, Secrets, Select, Sink, SinkError};
 use crate::model::AttributeMap;
 
 /// Makes a sink for the log in that directory, on the thread of its tail.
@@ -69,6 +69,8 @@ pub(crate) struct Tuning {
     pub(crate) begin: Begin,
     pub(crate) select: Select,
     pub(crate) secrets: Secrets,
+    /// What its sink makes something of.
+    pub(crate) needs: Needs,
 }
 
 impl BackendConfig {
@@ -76,8 +78,6 @@ impl BackendConfig {
     pub fn new(
         name: impl Into<String>,
         make: impl Fn() -> Result<Box<dyn Sink>, SinkError> + Send + Sync + 'static,
-    ) -> Self {
-        Self {
     ) -> Self {
         Self::beside_log(name, move |_| make())
     }
@@ -87,6 +87,8 @@ impl BackendConfig {
     pub(crate) fn beside_log(
         name: impl Into<String>,
         make: impl Fn(Option<&Path>) -> Result<Box<dyn Sink>, SinkError> + Send + Sync + 'static,
+    ) -> Self {
+        Self {
             name: name.into(),
             make: Arc::new(make),
             description: None,
@@ -117,6 +119,14 @@ impl BackendConfig {
     #[must_use]
     pub(crate) fn batches_of(mut self, rows: Option<usize>) -> Self {
         self.tuning.buffer_size = rows;
+        self
+    }
+
+    /// Says that its sink makes nothing of other rows.
+    #[cfg(feature = "otlp")]
+    #[must_use]
+    pub(crate) fn needing(mut self, needs: Needs) -> Self {
+        self.tuning.needs = needs;
         self
     }
 
@@ -164,6 +174,7 @@ impl BackendConfig {
         let secrets = std::mem::take(&mut self.tuning.secrets);
         self.tuning = Tuning {
             secrets,
+            needs: self.tuning.needs,
             ..other.tuning.clone()
         };
         self

@@ -70,6 +70,7 @@ impl Backends {
             options.retention = own.retention.unwrap_or(config.log.retention_age);
             options.begin = own.begin;
             options.select = own.select.clone();
+            options.needs = own.needs;
             options.secrets = own.secrets.clone();
             let tail = Tail::start(&config.dir, source, open, options)
                 .map_err(|source| BackendError::Cursor { name, source })?;
