@@ -103,7 +103,13 @@ impl Sink for PostgresSink {
     }
 
     fn position(&mut self, log: LogId) -> Result<Option<Position>, SinkError> {
-        self.with(|db, _| db.position(log)).map(Some)
+        let (position, _) = self.with(|db, _| db.stands(log))?;
+        Ok(Some(position))
+    }
+
+    fn position_instance(&mut self, log: LogId) -> Result<Option<InstanceId>, SinkError> {
+        let (_, instance) = self.with(|db, _| db.stands(log))?;
+        Ok(instance)
     }
 
     fn meet(&mut self, origin: &Arc<Origin>) {
