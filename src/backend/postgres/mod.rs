@@ -11,7 +11,7 @@
 //! connection. `schema` has the tables and `adopt` makes them so; `write` takes batches with
 //! `statements`, `encode` and `copy`, `traces` puts a trace together out of its records, `exact`
 //! keeps what the types cannot hold. `prune` and `partitions` are for retention, `read` and `points`
-//! answer queries over a `pool`.
+//! answer queries over a `pool`, `tables` gives everything that there is, page by page.
 
 mod adopt;
 mod copy;
@@ -29,6 +29,7 @@ mod prune;
 mod read;
 mod schema;
 mod statements;
+mod tables;
 mod tls;
 mod traces;
 mod url;
@@ -42,6 +43,7 @@ use ahash::AHashMap;
 pub use error::PostgresError;
 pub use options::{Options, OptionsError, Partitions, Password, Server, SslMode, Target};
 pub use read::PostgresReader;
+pub use tables::{Page, Place, Placed, Tables};
 
 use crate::{
     backend::{BackendConfig, BatchRange, Row, Sink, SinkError},
@@ -129,9 +131,12 @@ impl Sink for PostgresSink {
 }
 
 impl BackendConfig {
-    /// A PostgreSQL database. Its tables are created when it is first reached.
+    /// A PostgreSQL database. Its tables are created when it is first reached; what is wrong with
+    /// the options is said when the configuration is validated.
     pub fn postgres(options: Options) -> Self {
-        Self::new("postgres", move || {
+        let (parameters, problems) = (options.parameters(), options.validate());
+        let password = options.password.as_ref().map(|p| p.expose().to_owned());
+        let made = Self::new("postgres", move || {
             let sink = PostgresSink::open("postgres", options.clone())?;
             Ok(Box::new(sink))
         });
