@@ -150,6 +150,9 @@ pub struct PruneArgs {
 pub struct QuarantineArgs {
     #[command(subcommand)]
     pub command: QuarantineCommand,
+    /// Directory that the export was given as its --state
+    #[arg(long, value_name = "DIR", global = true)]
+    pub state: Option<PathBuf>,
 }
 
 /// What to do with rows that were set aside.
@@ -182,6 +185,9 @@ pub enum QuarantineCommand {
 pub struct CursorsArgs {
     #[command(subcommand)]
     pub command: CursorsCommand,
+    /// Directory that the export was given as its --state
+    #[arg(long, value_name = "DIR", global = true)]
+    pub state: Option<PathBuf>,
 }
 
 /// What to do with cursors.
