@@ -356,14 +356,20 @@ mod otlp {
         let at = ("endpoint", Value::from("http://h:4317"));
         let code =
             |protocol| Config::create_otlp(Options::from("http://h:4317").protocol(protocol));
-        assert_eq!(of("otlp_http", &[at.clone()]), code(Protocol::HttpProtobuf));
+        assert_eq!(
+            of("otlp_http", std::slice::from_ref(&at)),
+            code(Protocol::HttpProtobuf)
+        );
         let said = ("protocol", Value::from("http"));
         assert_eq!(
             of("otlp", &[at.clone(), said]),
             code(Protocol::HttpProtobuf)
         );
         if cfg!(feature = "otlp-grpc") {
-            assert_eq!(of("otlp_grpc", &[at.clone()]), code(Protocol::Grpc));
+            assert_eq!(
+                of("otlp_grpc", std::slice::from_ref(&at)),
+                code(Protocol::Grpc)
+            );
         }
         let wrong = [at, ("protocol", "grpc".into())];
         let said = problems(&backend("otlp_http", &wrong)).join("\n");

@@ -16,7 +16,7 @@ use common::{
     Log, Said,
 };
 use postgres::{Server, Wanted, DATABASE, PASSWORD, USER};
-use rcgen::{BasicConstraints, CertificateParams, CertifiedIssuer, IsCa, KeyPair};
+use rcgen::{BasicConstraints, CertificateParams, CertifiedIssuer, DnType, IsCa, KeyPair};
 use receiver::{grpc, http, Shared};
 use rustls::{
     pki_types::{CertificateDer, PrivateKeyDer},
@@ -164,6 +164,15 @@ fn rows_of_somebody_else_move_too() {
     assert_eq!(ids("metrics", "source.metric_id"), 1);
 }
 
+/// What an analysis says, but for the moment at which it was made.
+fn findings(said: &Said) -> serde_json::Value {
+    let mut found: serde_json::Value = serde_json::from_str(&said.out).unwrap();
+    assert!(found["report"]["total_spans"].as_u64() > Some(0), "{found}");
+    found["period"] = serde_json::Value::Null;
+    found["report"]["analysis_period"] = serde_json::Value::Null;
+    found
+}
+
 #[test]
 fn an_analysis_of_postgresql_is_that_of_the_log() {
     let log = Log::sample();
@@ -192,7 +201,7 @@ fn an_analysis_of_postgresql_is_that_of_the_log() {
     for from in ["env:PLACE", &to] {
         let by_server = run(&[&analyze[..], &["--from", from]].concat(), PASSWORD);
         assert_eq!(by_server.code, by_log.code, "{}", by_server.err);
-        assert_eq!(by_server.out, by_log.out);
+        assert_eq!(findings(&by_server), findings(&by_log));
     }
     let refused = run(&["analyze", "--from", &to], "hunter2-canary");
     refused.failed(2, "28P01");
@@ -218,7 +227,9 @@ impl Authority {
     /// A certificate for `name` and its key, PEM.
     fn issue(&self, name: &str) -> (String, String) {
         let key = KeyPair::generate().unwrap();
-        let params = CertificateParams::new(vec![name.to_owned()]).unwrap();
+        let mut params = CertificateParams::new(vec![name.to_owned()]).unwrap();
+        // Another one than the authority's, or it seems to have signed itself.
+        params.distinguished_name.push(DnType::CommonName, name);
         let certificate = params.signed_by(&key, &self.0).unwrap();
         (certificate.pem(), key.serialize_pem())
     }
@@ -350,16 +361,11 @@ fn postgresql_over_tls_is_asked_who_it_is_and_asks_who_we_are() {
     let refused = run(&options[..2], &[]);
     assert_eq!(refused.code, Some(2), "{}", refused.out);
     assert!(!refused.err.contains(PASSWORD), "{}", refused.err);
-    let sent = run(&options, &[]).object();
-    assert_eq!(
-        (&sent["records"], &sent["duplicates"]),
-        (&50.into(), &0.into())
-    );
+    assert_eq!(run(&options, &[]).object()["records"], 50);
     assert_eq!(run(&options, &[]).object()["records"], 0);
-    let again = run(&options, &["--from-position", "0"]).object();
     assert_eq!(
-        (&again["records"], &again["duplicates"]),
-        (&50.into(), &50.into())
+        run(&options, &["--from-position", "0"]).object()["records"],
+        50
     );
     assert_eq!(server.count("spans"), 20);
 }
@@ -430,5 +436,5 @@ fn the_log_of_the_demo_goes_to_every_server() {
     let from = url("sqlite", &dir.join("demo.db"));
     let moved = migrate(&from, &database, &[]);
     assert_eq!(moved["records"], found["sqlite_rows"]);
-    assert_eq!(moved["duplicates"], moved["records"]);
+    assert_eq!(server.count("spans"), spans);
 }
