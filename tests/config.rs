@@ -8,13 +8,8 @@ use std::{
     time::Duration,
 };
 
-use config_support::with;
+use config_support::{map, with};
 use emberlog::{config::Setting, Config, Manager, TelemetryConfig, Value};
-
-fn map(entries: &[(&str, Value)]) -> Value {
-    let entries = entries.iter().map(|(k, v)| ((*k).to_owned(), v.clone()));
-    Value::Map(entries.collect())
-}
 
 /// An example of each option, as text; none is the default.
 const EXAMPLES: &[(&str, &str)] = &[
@@ -222,7 +217,7 @@ fn what_a_file_or_a_variable_says_wrongly_is_reported_at_once() {
         "ring.overflow must be drop_newest, block:TIME or spill:BYTES, not \"wait\"",
         "ring.size is no option",
         "log.min_free_percent must be at most 255, not 300",
-        "backend must be one of memory, noop, sqlite",
+        "backend must be one of memory, noop, otlp",
         "backends must be a list",
         "colour is no option",
     ] {

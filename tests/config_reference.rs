@@ -96,7 +96,7 @@ without a rebuild: no file, no thread, every call an empty one. Nothing else in 
 counts more than code.
 
 `enabled` is false unless a configuration names a place in code (`Config::new`,
-`Config::create_sqlite`, `Config::create_memory`). A file or an environment that names backends and
+`Config::create_sqlite`, `Config::create_postgresql` and so on). A file or an environment that names backends and
 leaves `enabled` out records nothing, and says so once on the error output.
 
 ## Secrets
@@ -116,6 +116,7 @@ const TAIL: &str = "
 |---|---|
 | `OTEL_SDK_DISABLED` | turns everything off |
 | `OTEL_SERVICE_NAME`, `OTEL_RESOURCE_ATTRIBUTES` | `resource_attributes` |
+| `OTEL_EXPORTER_OTLP_…` | what the backend `otlp` is not told otherwise, see [otlp.md](otlp.md) |
 | `OTEL_SPAN_EVENT_COUNT_LIMIT` | `max_events_per_span`; the newest events stay |
 | `OTEL_BSP_MAX_EXPORT_BATCH_SIZE`, `OTEL_BSP_SCHEDULE_DELAY`, `OTEL_BSP_MAX_QUEUE_SIZE` | `buffer_size`, `export_interval`, `ring.ring_bytes` |
 | `OTEL_TRACES_SAMPLER` | `sampling_rate` and `parent_based_sampling`: `always_on`, `always_off`, `traceidratio`, each also with `parentbased_` |

@@ -13,8 +13,8 @@ use std::{
 
 use emberlog::{
     backend::{
-        postgres::{Options, PostgresSink, SslMode},
-        SinkError,
+        postgres::{Options, PostgresReader, PostgresSink, SslMode},
+        Scan, SinkError,
     },
     tail::TailState,
     BackendConfig, Config,
@@ -296,5 +296,92 @@ fn nobody_sees_the_password() {
     seen.push(server.ask(session));
     for text in seen {
         assert!(!text.contains("canary"), "{text}");
+    }
+}
+
+/// Host, port, user and so on from a file, the password from the environment.
+#[test]
+fn a_configuration_from_a_file_and_the_environment_delivers() {
+    let temp = tempfile::tempdir().unwrap();
+    let server = Server::with(&Wanted {
+        scram: true,
+        ..Wanted::default()
+    });
+    let parameters: Vec<(String, emberlog::Value)> = vec![
+        ("host".into(), "127.0.0.1".into()),
+        ("port".into(), i64::from(server.port()).into()),
+        ("user".into(), USER.into()),
+        ("database".into(), DATABASE.into()),
+    ];
+    let file = emberlog::Value::Map(vec![
+        ("enabled".into(), true.into()),
+        (
+            "dir".into(),
+            temp.path().join("log").to_str().unwrap().into(),
+        ),
+        ("backend".into(), "postgresql".into()),
+        ("backend_config".into(), emberlog::Value::Map(parameters)),
+    ]);
+    let config = Config::from_value(&file).unwrap();
+    let config = config
+        .vars([("EMBERLOG_POSTGRESQL_PASSWORD", PASSWORD)])
+        .unwrap();
+    let manager = emberlog::Manager::open(config).unwrap();
+    record(&manager, 3);
+    manager.export(LONG).unwrap();
+    assert_eq!(server.count("traces"), 3);
+}
+
+/// Each of these queries needs a connection for as long as the server sleeps.
+#[test]
+fn a_query_says_when_the_pool_is_exhausted_and_a_larger_one_serves() {
+    let temp = tempfile::tempdir().unwrap();
+    let server = Server::start();
+    let log = load::manager(temp.path());
+    let tail = load::tail(temp.path(), &server.options(), |_| ());
+    record(&log, 1);
+    log.flush().unwrap();
+    tail.export(load::end(temp.path()), LONG).unwrap();
+    drop(tail);
+    let answers = |max_size: u32| {
+        let options = server.options().tune(|o| {
+            o.pool_timeout = Duration::from_millis(300);
+            (o.min_size, o.max_size) = (max_size, max_size);
+        });
+        let reader = PostgresReader::open(options).unwrap();
+        // All connections are there before the server sleeps.
+        let (asked, answered) = std::sync::mpsc::channel();
+        let connected =
+            "pg_stat_activity WHERE application_name = 'emberlog test' AND state = 'idle'";
+        until("the pool is filled", || {
+            reader.traces(&emberlog::Filter::new()).unwrap();
+            server.count(connected) >= u64::from(max_size)
+        });
+        std::thread::scope(|scope| {
+            server.pause();
+            for _ in 0..2 {
+                let (reader, asked) = (&reader, asked.clone());
+                scope.spawn(move || {
+                    let answer = reader.traces(&emberlog::Filter::new());
+                    asked.send(answer.map(|rows| rows.len())).unwrap();
+                });
+            }
+            // One of two is turned away while the server sleeps; with two connections none is.
+            let first = (max_size == 1).then(|| answered.recv().unwrap());
+            server.go_on();
+            let rest = answered.iter().take(2 - usize::from(first.is_some()));
+            first.into_iter().chain(rest).collect::<Vec<_>>()
+        })
+    };
+    let one = answers(1);
+    let error = one[0].as_ref().unwrap_err();
+    let error = format!("{error} {}", std::error::Error::source(error).unwrap());
+    assert!(
+        error.contains("max_pool_size is 1, pool_timeout 300ms"),
+        "{error}"
+    );
+    assert_eq!(*one[1].as_ref().unwrap(), 1);
+    for answer in answers(2) {
+        assert_eq!(answer.unwrap(), 1);
     }
 }

@@ -129,7 +129,8 @@ fn other_places_give_the_same() {
     let dir = log.dir.to_str().unwrap();
     let named = call(&["analyze", "--from", dir, "--json"]);
     assert_eq!(named.code, Some(1), "{}", named.err);
-    call(&["analyze", "--from", "postgresql://h/db"]).failed(2, "PostgreSQL");
+    call(&["analyze", "--from", "postgresql://h/db?colour=red"]).failed(2, "colour");
+    call(&["analyze", "--from", "jsonl:x"]).failed(2, "jsonl:x");
     call(&["analyze", "--from", "sqlite:/nowhere.db"]).failed(2, "/nowhere.db");
     call(&["analyze", "--from", "/nowhere"]).failed(2, "/nowhere");
     log.ask(&["analyze", "--since", "tomorrowish"])

@@ -274,6 +274,63 @@ fn state_lies_where_it_is_told() {
     assert!(log.ask(&["cursors", "list", "--json"]).json().is_empty());
     let inside: Vec<_> = fs::read_dir(&state).unwrap().collect();
     assert_eq!(inside.len(), 1, "a folder for the log");
+    // Those who are told where see it, and can drop it.
+    let listed = log
+        .ask(&["cursors", "list", "--json", "--state", dir])
+        .json();
+    assert_eq!(listed.len(), 1, "{listed:?}");
+    let name = listed[0]["name"].as_str().unwrap();
+    log.ask(&["cursors", "drop", name]).failed(2, "no cursor");
+    let dropped = log
+        .ask(&["cursors", "drop", name, "--json", "--state", dir])
+        .object();
+    assert_eq!(dropped["dropped"], 1);
+    let left = log
+        .ask(&["cursors", "list", "--json", "--state", dir])
+        .json();
+    assert!(left.is_empty(), "{left:?}");
+}
+
+#[test]
+fn refused_rows_lie_beside_the_cursor_wherever_that_is() {
+    let log = Log::sample();
+    let state = beside(&log, "state");
+    let state = ["--state", state.to_str().unwrap()];
+    let sqlite = beside(&log, "rows.db");
+    let to = url("sqlite", &sqlite);
+    export(
+        &log,
+        &[
+            "--to",
+            &to,
+            "--type",
+            "nothing",
+            "--cursor",
+            "makes-the-file",
+        ],
+    );
+    let db = Connection::open(&sqlite).unwrap();
+    db.execute_batch(
+        "CREATE TRIGGER picky BEFORE INSERT ON span_rows WHEN NEW.name = 'answer'
+         BEGIN SELECT RAISE(ABORT, 'not that one'); END",
+    )
+    .unwrap();
+    let with = |args: &[&str]| log.ask(&[args, &state[..]].concat());
+    let report = with(&["export", "--json", "--to", &to, "--cursor", "rows"]).object();
+    assert_eq!(report["quarantined"], 10);
+    assert!(log.ask(&["quarantine", "list", "--json"]).json().is_empty());
+    assert_eq!(with(&["quarantine", "list", "--json"]).json().len(), 10);
+    log.ask(&["quarantine", "drop", "rows"])
+        .failed(2, "nothing is set aside");
+    db.execute_batch("DROP TRIGGER picky").unwrap();
+    let replay = ["quarantine", "replay", "rows", "--to", &to, "--json"];
+    let report = with(&replay).object();
+    assert_eq!(
+        (&report["records"], &report["quarantined"]),
+        (&10.into(), &0.into())
+    );
+    assert!(with(&["quarantine", "list", "--json"]).json().is_empty());
+    with(&replay).failed(2, "nothing is set aside");
 }
 
 #[test]

@@ -196,10 +196,10 @@ fn what_cannot_be_moved_from_says_so() {
     let said = common::call(&[
         "migrate",
         "--from",
-        &format!("postgresql://me:{CANARY}@localhost/db"),
+        &format!("otlp+http://me:{CANARY}@localhost"),
         "--to",
         "jsonl:x",
     ]);
-    said.failed(2, "nothing can be moved from postgresql://, only to it");
+    said.failed(2, "nothing can be moved from otlp+http://, only to it");
     assert!(!said.err.contains(CANARY));
 }

@@ -1,12 +1,12 @@
 //! A backend as a configuration names it.
 
-use std::{fmt, sync::Arc, time::Duration};
+use std::{fmt, path::Path, sync::Arc, time::Duration};
 
-use super::{memory::MemoryStore, Secrets, Select, Sink, SinkError};
+use super::{memory::MemoryStore, Needs, Secrets, Select, Sink, SinkError};
 use crate::model::AttributeMap;
 
-/// Makes a sink, on the thread of its tail.
-type Make = dyn Fn() -> Result<Box<dyn Sink>, SinkError> + Send + Sync;
+/// Makes a sink for the log in that directory, on the thread of its tail.
+type Make = dyn Fn(Option<&Path>) -> Result<Box<dyn Sink>, SinkError> + Send + Sync;
 
 /// Where a backend that is new to a log begins.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
@@ -46,10 +46,17 @@ pub struct BackendConfig {
 pub(crate) struct Description {
     /// Its kind.
     pub(crate) kind: &'static str,
-    /// Its parameters.
-    pub(crate) parameters: AttributeMap,
-    /// Those that are never written anywhere.
-    pub(crate) secrets: AttributeMap,
+    /// What was set about it.
+    pub(crate) parameters: Parameters,
+}
+
+/// What is set about a backend, as files have it.
+#[derive(Clone, Default, PartialEq)]
+pub(crate) struct Parameters {
+    /// What may be written.
+    pub(crate) shown: AttributeMap,
+    /// What is never written anywhere.
+    pub(crate) secret: AttributeMap,
 }
 
 /// What differs from what the configuration says for all backends.
@@ -62,6 +69,8 @@ pub(crate) struct Tuning {
     pub(crate) begin: Begin,
     pub(crate) select: Select,
     pub(crate) secrets: Secrets,
+    /// What its sink makes something of.
+    pub(crate) needs: Needs,
 }
 
 impl BackendConfig {
@@ -69,6 +78,15 @@ impl BackendConfig {
     pub fn new(
         name: impl Into<String>,
         make: impl Fn() -> Result<Box<dyn Sink>, SinkError> + Send + Sync + 'static,
+    ) -> Self {
+        Self::beside_log(name, move |_| make())
+    }
+
+    /// A backend that keeps something beside the log, or looks things up there. It learns where
+    /// that is when it is opened: the directory may be settled after the backend was named.
+    pub(crate) fn beside_log(
+        name: impl Into<String>,
+        make: impl Fn(Option<&Path>) -> Result<Box<dyn Sink>, SinkError> + Send + Sync + 'static,
     ) -> Self {
         Self {
             name: name.into(),
@@ -86,7 +104,7 @@ impl BackendConfig {
     }
 
     /// A backend whose options are wrong: the configuration is not valid with it.
-    #[cfg(feature = "otlp")]
+    #[cfg(any(feature = "otlp", feature = "postgres"))]
     pub(crate) fn wrong(name: &str, problems: &[String]) -> Self {
         let text = problems.join("; ");
         let make = move || Err(SinkError::Refused(text.clone().into()));
@@ -104,6 +122,14 @@ impl BackendConfig {
         self
     }
 
+    /// Says that its sink makes nothing of other rows.
+    #[cfg(feature = "otlp")]
+    #[must_use]
+    pub(crate) fn needing(mut self, needs: Needs) -> Self {
+        self.tuning.needs = needs;
+        self
+    }
+
     /// A SQLite database at `path`, created if it is missing.
     #[cfg(feature = "sqlite")]
     pub fn sqlite(path: impl Into<std::path::PathBuf>) -> Self {
@@ -113,39 +139,32 @@ impl BackendConfig {
     /// A SQLite database, created if it is missing.
     #[cfg(feature = "sqlite")]
     pub fn sqlite_with(options: crate::backend::sqlite::Options) -> Self {
-        let parameters = [
-            (
-                "db_path",
-                options.path.to_string_lossy().into_owned().into(),
-            ),
-            ("busy_timeout", options.busy_timeout.as_secs_f64().into()),
-            ("write_derived", options.write_derived.into()),
-        ];
-        let parameters: [(&str, crate::record::value::Value); 3] = parameters;
+        let mut parameters = Parameters::default();
+        let path = options.path.to_string_lossy().into_owned();
+        parameters.shown.set("db_path", path);
+        let timeout = options.busy_timeout.as_secs_f64();
+        parameters.shown.set("busy_timeout", timeout);
+        parameters.shown.set("write_derived", options.write_derived);
         let made = Self::new("sqlite", move || {
             let sink = crate::backend::sqlite::SqliteSink::open("sqlite", options.clone())?;
             Ok(Box::new(sink))
         });
-        made.described(
-            "sqlite",
-            parameters.into_iter().collect(),
-            AttributeMap::new(),
-        )
+        made.described("sqlite", parameters)
     }
 
     /// Says what it was made from, so that a configuration can be written and read again.
-    #[cfg(any(feature = "sqlite", test))]
-    pub(crate) fn described(
-        mut self,
-        kind: &'static str,
-        parameters: AttributeMap,
-        secrets: AttributeMap,
-    ) -> Self {
-        self.description = Some(Description {
-            kind,
-            parameters,
-            secrets,
-        });
+    #[cfg(any(feature = "otlp", feature = "postgres", feature = "sqlite", test))]
+    #[must_use]
+    pub(crate) fn described(mut self, kind: &'static str, parameters: Parameters) -> Self {
+        self.description = Some(Description { kind, parameters });
+        self
+    }
+
+    /// Says what is wrong with its options: the configuration is not valid then.
+    #[cfg(feature = "postgres")]
+    #[must_use]
+    pub(crate) fn with_problems(mut self, problems: Vec<String>) -> Self {
+        self.problems = problems;
         self
     }
 
@@ -155,6 +174,7 @@ impl BackendConfig {
         let secrets = std::mem::take(&mut self.tuning.secrets);
         self.tuning = Tuning {
             secrets,
+            needs: self.tuning.needs,
             ..other.tuning.clone()
         };
         self
@@ -264,7 +284,12 @@ impl BackendConfig {
     /// # Errors
     /// [`SinkError`] if the backend cannot be had; for some it shows with the first batch.
     pub fn open(&self) -> Result<Box<dyn Sink>, SinkError> {
-        (self.make)()
+        (self.make)(None)
+    }
+
+    /// Opens its sink for the log in `dir`.
+    pub(crate) fn open_beside(&self, dir: &Path) -> Result<Box<dyn Sink>, SinkError> {
+        (self.make)(Some(dir))
     }
 }
 

@@ -28,13 +28,19 @@ pub mod sqlite;
 mod config;
 mod secret;
 mod select;
+#[cfg(any(feature = "postgres", feature = "sqlite"))]
+pub(crate) mod table;
 
 #[cfg(any(feature = "jsonl", feature = "perfetto"))]
 pub use appended::FileError;
+#[cfg(any(feature = "otlp", feature = "postgres", test))]
+pub(crate) use config::Parameters;
 pub use config::{BackendConfig, Begin};
 pub use secret::Secrets;
 pub(crate) use select::Selector;
-pub use select::{RowKind, Select};
+pub use select::{Needs, RowKind, Select};
+#[cfg(any(feature = "postgres", feature = "sqlite"))]
+pub use table::Table;
 
 use std::{error::Error, sync::Arc, time::Duration};
 

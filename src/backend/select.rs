@@ -5,7 +5,12 @@ use std::collections::VecDeque;
 use ahash::AHashMap;
 
 use super::Row;
-use crate::{model::Trace, query::filter::Filter, record::id::TraceId, sampling::Threshold};
+use crate::{
+    model::Trace,
+    query::filter::Filter,
+    record::{id::TraceId, kinds::SpanKind},
+    sampling::Threshold,
+};
 
 /// Begun traces that are remembered until it is known how they ended.
 const HELD: usize = 4096;
@@ -39,6 +44,69 @@ impl RowKind {
             Row::Metric(_) => Self::Metric,
             Row::Link(_) => Self::Link,
         }
+    }
+}
+
+/// Rows that a sink makes something of. A source passes over all others before it decodes them.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Needs {
+    /// A bit per kind.
+    kinds: u8,
+    /// Of spans, those of nodes that ended.
+    only_nodes: bool,
+}
+
+impl Default for Needs {
+    fn default() -> Self {
+        Self::ALL
+    }
+}
+
+impl Needs {
+    /// All rows.
+    pub const ALL: Self = Self {
+        kinds: u8::MAX,
+        only_nodes: false,
+    };
+
+    /// Rows of these kinds.
+    pub fn of(kinds: &[RowKind]) -> Self {
+        let bits = kinds.iter().map(|kind| 1 << *kind as u8);
+        Self {
+            kinds: bits.fold(0, |all, bit: u8| all | bit),
+            only_nodes: false,
+        }
+    }
+
+    /// Of spans, only executions of nodes that ended.
+    #[must_use]
+    pub fn only_nodes(self) -> Self {
+        Self {
+            only_nodes: true,
+            ..self
+        }
+    }
+
+    /// Rows that both need.
+    #[must_use]
+    pub fn and(self, other: Self) -> Self {
+        Self {
+            kinds: self.kinds & other.kinds,
+            only_nodes: self.only_nodes || other.only_nodes,
+        }
+    }
+
+    /// Whether rows of a kind are needed, or of spans some.
+    #[inline]
+    pub fn takes(self, kind: RowKind) -> bool {
+        self.kinds & (1 << kind as u8) != 0
+    }
+
+    /// Whether a span is needed; `ended` is what kind of span it was, if it ended.
+    #[inline]
+    pub(crate) fn takes_span(self, ended: Option<SpanKind>) -> bool {
+        let node = ended == Some(SpanKind::NodeExecution);
+        self.takes(RowKind::Span) && (node || !self.only_nodes)
     }
 }
 
@@ -98,6 +166,11 @@ impl Select {
     /// Whether every row is wanted.
     pub fn is_all(&self) -> bool {
         *self == Self::default()
+    }
+
+    /// The kinds among them.
+    pub(crate) fn needs(&self) -> Needs {
+        self.kinds.as_deref().map_or(Needs::ALL, Needs::of)
     }
 
     fn wants_kind(&self, kind: RowKind) -> bool {

@@ -6,25 +6,34 @@ use super::{
     spelling::Spelled,
     Config,
 };
-use crate::{backend::BackendConfig, record::value::Value};
+use crate::{backend::BackendConfig, model::AttributeMap, record::value::Value};
 
 /// What a file or the environment says about one backend.
 struct Wish {
     kind: &'static BackendKind,
+    /// By which of its names the kind was asked for.
+    asked: &'static str,
     name: Option<String>,
     /// Its parameters.
     entries: Vec<(String, Value)>,
     /// What it has instead of what holds for all backends.
     tuning: Vec<(String, Value)>,
+    /// The environment, where that is being read.
+    variables: Option<Vec<(String, String)>>,
 }
 
 impl Wish {
     fn of(kind: &str) -> Result<Self, String> {
+        let asked = kind.trim();
+        let kind = BackendKind::from_name(asked)?;
+        let alias = kind.aliases.iter().find(|alias| **alias == asked);
         Ok(Self {
-            kind: BackendKind::from_name(kind.trim())?,
+            kind,
+            asked: alias.unwrap_or(&kind.name),
             name: None,
             entries: Vec::new(),
             tuning: Vec::new(),
+            variables: None,
         })
     }
 
@@ -49,23 +58,29 @@ impl Wish {
     }
 
     fn apply(self, config: &mut Config, problems: &mut Vec<String>) {
-        let mut given = Given::new(self.kind, &self.entries);
+        let mut given = Given {
+            asked: self.asked,
+            name: self.name.clone(),
+            variables: self.variables,
+            ..Given::new(self.kind, &self.entries)
+        };
         match self.kind.make {
-            Make::Sink(make) => {
-                let mut backend = make(&mut given);
-                if let Some(name) = self.name {
-                    backend = backend.named(name);
+            Make::Sinks(make) => {
+                let mut made = make(&mut given);
+                if let ([backend], Some(name)) = (&mut made[..], self.name) {
+                    *backend = backend.clone().named(name);
                 }
                 for (key, value) in &self.tuning {
-                    match tuned(backend.clone(), key, value) {
-                        Ok(tuned) => backend = tuned,
+                    let all: Result<_, _> = made.iter().map(|b| tuned(b, key, value)).collect();
+                    match all {
+                        Ok(tuned) => made = tuned,
                         Err(expected) => problems.push(format!(
                             "backends.{key} must be {expected}, not {}",
                             value.to_json()
                         )),
                     }
                 }
-                config.backends.push(backend);
+                config.backends.append(&mut made);
             }
             Make::Missing(feature) => problems.push(format!(
                 "backend {} needs the feature {feature} of emberlog",
@@ -79,7 +94,8 @@ impl Wish {
 }
 
 /// What a backend can have for itself.
-fn tuned(backend: BackendConfig, key: &str, value: &Value) -> Result<BackendConfig, String> {
+fn tuned(backend: &BackendConfig, key: &str, value: &Value) -> Result<BackendConfig, String> {
+    let backend = backend.clone();
     Ok(match key {
         "buffer_size" => backend.buffer_size(Spelled::read(value)?),
         "export_interval" => backend.export_interval(Spelled::read(value)?),
@@ -153,7 +169,7 @@ pub(super) fn to_value(backend: &BackendConfig) -> Value {
         Some(described) => {
             entry("backend", described.kind.into());
             entry("name", backend.name().into());
-            entry("backend_config", described.parameters.write());
+            entry("backend_config", described.parameters.shown.write());
         }
         None => {
             entry("backend", "code".into());
@@ -179,55 +195,98 @@ pub(super) fn to_value(backend: &BackendConfig) -> Value {
     Value::Map(entries)
 }
 
-/// What the environment says of the parameters of a kind.
-fn variables(
-    kind: &'static BackendKind,
-    get: &dyn Fn(&str) -> Option<String>,
-) -> Vec<(String, Value)> {
-    let parameters = kind.parameters.iter();
-    parameters
-        .filter_map(|p| Some((p.name.to_owned(), get(&kind.variable(p))?.into())))
-        .collect()
+/// The variables of the environment; one that is empty is not set, as OpenTelemetry has it.
+pub(super) struct Variables(Vec<(String, String)>);
+
+impl Variables {
+    pub(super) fn new(all: Vec<(String, String)>) -> Self {
+        Self(all)
+    }
+
+    pub(super) fn get(&self, name: &str) -> Option<String> {
+        let (_, value) = self.0.iter().find(|(key, _)| key == name)?;
+        Some(value.trim().to_owned()).filter(|value| !value.is_empty())
+    }
+
+    /// What they say of the parameters of a kind.
+    fn of_kind(&self, kind: &'static BackendKind) -> Vec<(String, Value)> {
+        let parameters = kind.parameters.iter();
+        parameters
+            .filter_map(|p| Some((p.name.to_owned(), self.get(&kind.variable(p))?.into())))
+            .collect()
+    }
+
+    /// Those of OpenTelemetry, which backends may read by themselves.
+    fn of_otel(&self) -> Vec<(String, String)> {
+        let ours = |(key, _): &&(String, String)| key.starts_with("OTEL_");
+        self.0.iter().filter(ours).cloned().collect()
+    }
+
+    /// What stood there before changes where a variable says so.
+    fn change(&self, backend: &mut BackendConfig, problems: &mut Vec<String>) {
+        let Some(described) = backend.description() else {
+            return;
+        };
+        let Ok(kind) = BackendKind::from_name(described.kind) else {
+            return;
+        };
+        let mut set = self.of_kind(kind);
+        // Which one of several it is stays.
+        set.retain(|(key, _)| key != "signal");
+        let exporter = |(key, _): &(String, String)| key.starts_with("OTEL_EXPORTER_OTLP");
+        let otel = kind.name == "otlp" && self.0.iter().any(exporter);
+        let Make::Sinks(make) = &kind.make else {
+            return;
+        };
+        if set.is_empty() && !otel {
+            return;
+        }
+        let mut entries = AttributeMap::new();
+        // A connection string says all of it.
+        if !set.iter().any(|(key, _)| key == "connection_string") {
+            let before = &described.parameters;
+            entries.clone_from(&before.shown);
+            for (key, value) in before.secret.iter() {
+                entries.set(key, value.clone());
+            }
+        }
+        for (key, value) in set {
+            entries.set(key, value);
+        }
+        let mut given = Given {
+            variables: Some(self.of_otel()),
+            ..Given::new(kind, entries.as_slice())
+        };
+        if let Some(made) = make(&mut given).pop() {
+            *backend = made.in_place_of(backend);
+        }
+        problems.append(&mut given.problems);
+    }
 }
 
 /// What the environment says: `EMBERLOG_BACKEND` names the backends, a variable of its own sets
 /// each parameter.
 pub(super) fn read_variables(
     config: &mut Config,
-    get: &dyn Fn(&str) -> Option<String>,
+    variables: &Variables,
     problems: &mut Vec<String>,
 ) {
-    // What stood there before changes where a variable says so.
-    for backend in &mut config.backends {
-        let Some(described) = backend.description() else {
-            continue;
-        };
-        let Ok(kind) = BackendKind::from_name(described.kind) else {
-            continue;
-        };
-        let set = variables(kind, get);
-        if let (Make::Sink(make), false) = (&kind.make, set.is_empty()) {
-            let mut entries = described.parameters.clone();
-            let set = set.iter().map(|(key, value)| (key.as_str(), value));
-            for (key, value) in described.secrets.iter().chain(set) {
-                entries.set(key, value.clone());
-            }
-            let mut given = Given::new(kind, entries.as_slice());
-            *backend = make(&mut given).in_place_of(backend);
-            problems.append(&mut given.problems);
-        }
-    }
-    if let Some(kinds) = get("EMBERLOG_BACKEND") {
+    if let Some(kinds) = variables.get("EMBERLOG_BACKEND") {
         // What code made stays: it has no name that could be meant.
         config.backends.retain(|b| b.description().is_none());
         for kind in kinds.split(',').filter(|kind| !kind.trim().is_empty()) {
             match Wish::of(kind) {
                 Ok(mut wish) => {
-                    wish.entries = variables(wish.kind, get);
+                    wish.entries = variables.of_kind(wish.kind);
+                    wish.variables = Some(variables.of_otel());
                     wish.apply(config, problems);
                 }
                 Err(problem) => problems.push(problem),
             }
         }
+        return;
+    }
+    for backend in &mut config.backends {
+        variables.change(backend, problems);
     }
 }

@@ -47,6 +47,55 @@ impl Config {
         Self::new("").sqlite(db_path)
     }
 
+    /// Records into a PostgreSQL database, and a log of its own that queries are answered from:
+    /// `telemetry.emberlog` in the working directory unless [`Config::dir`] names another. Takes
+    /// [`Options`](crate::backend::postgres::Options) or a connection URL, which may be an `Option`:
+    /// what the environment lacks is a problem that [`Config::validate`] reports, as everything
+    /// else that is wrong with it.
+    ///
+    /// ```
+    /// use emberlog::{backend::postgres::Options, Config};
+    /// let by_fields = Options::default().server("db.example.com", 5432).login("me", "secret");
+    /// assert!(Config::create_postgresql(by_fields).validate().is_ok());
+    /// let by_url = Config::create_postgresql("postgresql://me@db.example.com/telemetry");
+    /// assert!(by_url.retention_days(90).validate().is_ok());
+    /// let unset: Option<String> = None; // std::env::var("TELEMETRY_DB").ok()
+    /// let error = Config::create_postgresql(unset).validate().unwrap_err();
+    /// assert!(error.to_string().contains("connection string is missing"));
+    /// ```
+    #[cfg(feature = "postgres")]
+    pub fn create_postgresql<T>(database: T) -> Self
+    where
+        T: TryInto<crate::backend::postgres::Options>,
+        T::Error: Into<crate::backend::postgres::OptionsError>,
+    {
+        let config = Self::new("");
+        match database.try_into() {
+            Ok(options) => config.postgres(options),
+            Err(error) => {
+                let problems = error.into().problems;
+                config.backend(BackendConfig::wrong("postgres", &problems))
+            }
+        }
+    }
+
+    /// Sends by OTLP what is recorded, and keeps a log that queries are answered from:
+    /// `telemetry.emberlog` in the working directory unless [`Config::dir`] names another. Takes
+    /// [`Options`](crate::backend::otlp::Options) or an endpoint; what neither says, the
+    /// environment says (`OTEL_EXPORTER_OTLP_…`).
+    ///
+    /// ```
+    /// use emberlog::{backend::otlp::Options, Config};
+    /// let config = Config::create_otlp("http://localhost:4318").metadata("service.name", "indexer");
+    /// assert!(config.validate().is_ok());
+    /// let options = Options::new().endpoint("https://api.example.com").header("api-key", "secret");
+    /// assert!(Config::create_otlp(options).validate().is_ok());
+    /// ```
+    #[cfg(feature = "otlp")]
+    pub fn create_otlp(to: impl Into<crate::backend::otlp::Options>) -> Self {
+        Self::new("").otlp(to.into())
+    }
+
     /// Records into memory of at most `max_bytes`, without a directory: everything can be queried,
     /// and is gone when the process ends.
     ///
@@ -116,10 +165,7 @@ impl Config {
     /// is said by [`Config::validate`].
     #[cfg(feature = "otlp")]
     #[must_use]
-    pub fn otlp(mut self, mut options: crate::backend::otlp::Options) -> Self {
-        if options.log_dir.is_none() && !self.dir.as_os_str().is_empty() {
-            options.log_dir = Some(self.dir.clone());
-        }
+    pub fn otlp(mut self, options: crate::backend::otlp::Options) -> Self {
         match options.backends() {
             Ok(backends) => self.backends.extend(backends),
             Err(error) => {

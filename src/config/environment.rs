@@ -4,7 +4,7 @@
 use std::env;
 
 use super::{
-    backends,
+    backends::{self, Variables},
     settings::{is_idle, Setting},
     spelling::Spelled,
     validate::ConfigError,
@@ -52,28 +52,22 @@ impl Config {
         mut self,
         vars: impl IntoIterator<Item = (K, V)>,
     ) -> Result<Self, ConfigError> {
-        let vars: Vec<(String, String)> = vars
-            .into_iter()
-            .map(|(k, v)| (k.into(), v.into()))
-            .collect();
-        let get = |name: &str| {
-            let found = vars.iter().find(|(key, _)| key == name)?;
-            // As OpenTelemetry has it: empty is the same as unset.
-            Some(found.1.trim().to_owned()).filter(|value| !value.is_empty())
-        };
+        let vars = vars.into_iter().map(|(k, v)| (k.into(), v.into()));
+        let variables = Variables::new(vars.collect());
         let mut problems = Vec::new();
+        let get = |name: &str| variables.get(name);
         for setting in Setting::all().iter().filter(|s| !is_idle(s, &get)) {
             let set = setting
                 .env
                 .iter()
-                .find_map(|name| Some((*name, get(name)?)));
+                .find_map(|name| Some((*name, variables.get(name)?)));
             if let Some((name, text)) = set {
                 if let Err(problem) = self.set_text(setting, &text) {
                     problems.push(format!("{name}: {problem}"));
                 }
             }
         }
-        backends::read_variables(&mut self, &get, &mut problems);
+        backends::read_variables(&mut self, &variables, &mut problems);
         problems.extend(self.values_out_of_range());
         ConfigError::check(problems)?;
         Ok(self)

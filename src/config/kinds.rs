@@ -1,6 +1,9 @@
 //! Backends by name: the one place where a backend gets a line so that files and the environment
 //! can ask for it.
 
+mod otlp;
+mod postgresql;
+
 use super::spelling::Spelled;
 use crate::{backend::BackendConfig, model::AttributeMap, record::value::Value};
 
@@ -36,15 +39,16 @@ pub struct Parameter {
 /// What asking for a kind of backend leads to.
 #[derive(Debug)]
 pub(super) enum Make {
-    /// A sink.
+    /// Sinks: one, or one for each kind of data. Where there is one it has the name that was asked
+    /// for, where there are several their names begin with it.
     #[cfg_attr(
-        not(feature = "sqlite"),
+        not(any(feature = "otlp", feature = "postgres", feature = "sqlite")),
         expect(dead_code, reason = "no backend is built in")
     )]
-    Sink(fn(&mut Given) -> BackendConfig),
+    Sinks(fn(&mut Given) -> Vec<BackendConfig>),
     /// This feature is not built in.
     #[cfg_attr(
-        feature = "sqlite",
+        all(feature = "otlp", feature = "postgres", feature = "sqlite"),
         expect(dead_code, reason = "everything is built in")
     )]
     Missing(&'static str),
@@ -54,6 +58,20 @@ pub(super) enum Make {
     Nothing,
 }
 
+/// A parameter that may be seen.
+const fn shown(
+    name: &'static str,
+    aliases: &'static [&'static str],
+    about: &'static str,
+) -> Parameter {
+    Parameter {
+        name,
+        aliases,
+        about,
+        secret: false,
+    }
+}
+
 /// One line each. A kind with a sink reads its parameters into the options of its backend, and
 /// [`BackendConfig`] describes itself by what it was made from, secrets apart.
 static KINDS: &[BackendKind] = &[
@@ -61,12 +79,11 @@ static KINDS: &[BackendKind] = &[
         name: "memory",
         aliases: &[],
         about: "The log alone, in memory: gone with the manager (`in_memory`).",
-        parameters: &[Parameter {
-            name: "max_bytes",
-            aliases: &[],
-            about: "What it may take; the oldest goes first. Default: 64 MiB; from 8 MiB.",
-            secret: false,
-        }],
+        parameters: &[shown(
+            "max_bytes",
+            &[],
+            "What it may take; the oldest goes first. Default: 64 MiB; from 8 MiB.",
+        )],
         make: Make::Memory,
     },
     BackendKind {
@@ -77,40 +94,52 @@ static KINDS: &[BackendKind] = &[
         make: Make::Nothing,
     },
     BackendKind {
+        name: "otlp",
+        aliases: &["otlp_http", "otlp_grpc"],
+        about: "An OpenTelemetry collector or platform, or files (feature `otlp`, for gRPC \
+                `otlp-grpc`). What is not set is as the variables `OTEL_EXPORTER_OTLP_…` say, see \
+                [otlp.md](otlp.md).",
+        parameters: otlp::PARAMETERS,
+        make: otlp::MAKE,
+    },
+    BackendKind {
+        name: "postgresql",
+        aliases: &["postgres"],
+        about: "A PostgreSQL database (feature `postgres`), see [postgres.md](postgres.md).",
+        parameters: postgresql::PARAMETERS,
+        make: postgresql::MAKE,
+    },
+    BackendKind {
         name: "sqlite",
         aliases: &[],
         about: "A SQLite database (feature `sqlite`).",
         parameters: &[
-            Parameter {
-                name: "db_path",
-                aliases: &["path"],
-                about: "The file; created if it is missing. Default: spark_telemetry.db.",
-                secret: false,
-            },
-            Parameter {
-                name: "busy_timeout",
-                aliases: &["timeout"],
-                about: "How long to wait for a lock that somebody else holds. Default: 5 s; \
-                        0 to 1 hour.",
-                secret: false,
-            },
-            Parameter {
-                name: "write_derived",
-                aliases: &[],
-                about: "Writes out the events and metrics that follow from spans and traces, for \
-                        programs that read the tables. Default: false.",
-                secret: false,
-            },
+            shown(
+                "db_path",
+                &["path"],
+                "The file; created if it is missing. Default: spark_telemetry.db.",
+            ),
+            shown(
+                "busy_timeout",
+                &["timeout"],
+                "How long to wait for a lock that somebody else holds. Default: 5 s; 0 to 1 hour.",
+            ),
+            shown(
+                "write_derived",
+                &[],
+                "Writes out the events and metrics that follow from spans and traces, for programs \
+                 that read the tables. Default: false.",
+            ),
         ],
         #[cfg(feature = "sqlite")]
-        make: Make::Sink(sqlite),
+        make: Make::Sinks(sqlite),
         #[cfg(not(feature = "sqlite"))]
         make: Make::Missing("sqlite"),
     },
 ];
 
 #[cfg(feature = "sqlite")]
-fn sqlite(given: &mut Given) -> BackendConfig {
+fn sqlite(given: &mut Given) -> Vec<BackendConfig> {
     let mut options = crate::backend::sqlite::Options::default();
     given.read("db_path", &mut options.path);
     given.read("busy_timeout", &mut options.busy_timeout);
@@ -122,7 +151,7 @@ fn sqlite(given: &mut Given) -> BackendConfig {
             options.busy_timeout.write(),
         );
     }
-    BackendConfig::sqlite_with(options)
+    vec![BackendConfig::sqlite_with(options)]
 }
 
 impl BackendKind {
@@ -138,7 +167,8 @@ impl BackendKind {
     pub fn from_name(name: &str) -> Result<&'static Self, String> {
         let fits = |kind: &&Self| kind.name == name || kind.aliases.contains(&name);
         KINDS.iter().find(fits).ok_or_else(|| {
-            let names: Vec<_> = KINDS.iter().map(|kind| kind.name).collect();
+            let names = |kind: &'static Self| [kind.name].into_iter().chain(kind.aliases.to_vec());
+            let names: Vec<_> = KINDS.iter().flat_map(names).collect();
             format!("backend must be one of {}, not {name:?}", names.join(", "))
         })
     }
@@ -156,8 +186,29 @@ impl BackendKind {
 
 /// The parameters of one backend while it is made.
 pub(super) struct Given {
-    kind: &'static BackendKind,
-    values: AttributeMap,
+    pub(super) kind: &'static BackendKind,
+    /// The name by which the kind was asked for.
+    #[cfg_attr(
+        not(feature = "otlp"),
+        expect(dead_code, reason = "no kind that is built in has names that say more")
+    )]
+    pub(super) asked: &'static str,
+    /// The backend's name, where one is given.
+    #[cfg_attr(
+        not(feature = "otlp"),
+        expect(dead_code, reason = "no kind that is built in makes several backends")
+    )]
+    pub(super) name: Option<String>,
+    /// The variables that stand for the environment, where that is being read.
+    #[cfg_attr(
+        not(feature = "otlp"),
+        expect(
+            dead_code,
+            reason = "no kind that is built in has variables of its own"
+        )
+    )]
+    pub(super) variables: Option<Vec<(String, String)>>,
+    pub(super) values: AttributeMap,
     pub(super) problems: Vec<String>,
 }
 
@@ -172,6 +223,9 @@ impl Given {
         }
         Self {
             kind,
+            asked: kind.name,
+            name: None,
+            variables: None,
             values,
             problems,
         }
@@ -188,6 +242,14 @@ impl Given {
         }
     }
 
+    /// What is wrong with parameters, in words that show no secret.
+    #[cfg(any(feature = "otlp", feature = "postgres"))]
+    fn say(&mut self, name: &str, problems: impl IntoIterator<Item = String>) {
+        let kind = self.kind.name;
+        let said = |problem| format!("{kind}.{name}: {problem}");
+        self.problems.extend(problems.into_iter().map(said));
+    }
+
     fn refuse(&mut self, name: &str, expected: &str, value: Value) {
         let secret = self.kind.parameter(name).is_some_and(|p| p.secret);
         let value = if secret { "that" } else { &value.to_json() };
@@ -200,7 +262,7 @@ impl Given {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::config::Config;
+    use crate::{backend::Parameters, config::Config};
 
     static KIND: BackendKind = BackendKind {
         name: "vault",
@@ -230,11 +292,11 @@ mod tests {
         let attributes =
             |key: &str, value: &str| [(key, value)].into_iter().collect::<AttributeMap>();
         let described = |secret| {
-            backend().described(
-                "vault",
-                attributes("host", "h"),
-                attributes("password", secret),
-            )
+            let parameters = Parameters {
+                shown: attributes("host", "h"),
+                secret: attributes("password", secret),
+            };
+            backend().described("vault", parameters)
         };
         let config = Config::new("log").backend(described("hunter2"));
         let written = config.to_value().to_json();

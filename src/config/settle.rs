@@ -104,7 +104,7 @@ impl Config {
     pub(super) fn derived_dir(&self) -> Option<PathBuf> {
         let database = self.backends.iter().find_map(|backend| {
             let described = backend.description()?;
-            let path = described.parameters.get("db_path")?.as_str()?;
+            let path = described.parameters.shown.get("db_path")?.as_str()?;
             let mut name = Path::new(path).file_name()?.to_owned();
             name.push(LOG_SUFFIX);
             Some(Path::new(path).with_file_name(name))

@@ -58,6 +58,36 @@ fn integer(text: &str) -> Option<i128> {
     i128::from(number).checked_mul(1 << shift)
 }
 
+/// A type that is one of some words, without regard to case; the first that means a value is the
+/// one that is written.
+#[cfg(any(feature = "otlp", feature = "postgres"))]
+macro_rules! words {
+    ($ty:ty, $takes:literal, $words:expr) => {
+        impl $crate::config::spelling::Spelled for $ty {
+            const TAKES: &'static str = $takes;
+
+            fn read(value: &$crate::record::value::Value) -> Result<Self, String> {
+                let words: &[(&str, Self)] = $words;
+                let text = value.as_str().unwrap_or_default().trim();
+                let found = words
+                    .iter()
+                    .find(|(word, _)| text.eq_ignore_ascii_case(word));
+                found
+                    .map(|(_, meaning)| *meaning)
+                    .ok_or_else(|| Self::TAKES.to_owned())
+            }
+
+            fn write(&self) -> $crate::record::value::Value {
+                let words: &[(&str, Self)] = $words;
+                let found = words.iter().find(|(_, meaning)| meaning == self);
+                found.map_or("", |(word, _)| word).into()
+            }
+        }
+    };
+}
+#[cfg(any(feature = "otlp", feature = "postgres"))]
+pub(super) use words;
+
 macro_rules! integers {
     ($($ty:ty),*) => {$(
         impl Spelled for $ty {

@@ -387,17 +387,34 @@ impl Endpoint {
             #[cfg(feature = "sqlite")]
             Kind::Sqlite => {
                 let tables = super::TableSource::all(Path::new(&self.rest));
-                let tables = tables.map_err(|error| EndpointError::Source(error.into()))?;
-                let named =
-                    |table: super::TableSource| (table.table().as_str(), Box::new(table) as Source);
-                Ok(tables.into_iter().map(named).collect())
+                sources(tables)
             }
-            #[cfg(not(feature = "sqlite"))]
-            Kind::Sqlite => Err(EndpointError::NotBuilt {
+            #[cfg(feature = "postgres")]
+            Kind::Postgres => {
+                let options = self.reading()?;
+                let tables = super::TableSource::of_postgres(&options);
+                sources(tables)
+            }
+            #[allow(unreachable_patterns)] // where both are built in
+            Kind::Sqlite | Kind::Postgres => Err(EndpointError::NotBuilt {
                 scheme,
                 feature: self.feature,
             }),
             _ => Err(EndpointError::NoSource { scheme }),
+        }
+    }
+
+    /// The options of a PostgreSQL database that is read; certificates are named in its URL.
+    ///
+    /// # Errors
+    /// It is no such database, or the URL is wrong.
+    #[cfg(feature = "postgres")]
+    pub fn reading(&self) -> Result<crate::backend::postgres::Options, EndpointError> {
+        match self.kind {
+            Kind::Postgres => self.database(&EndpointOptions::default()),
+            _ => Err(EndpointError::NoSource {
+                scheme: self.scheme,
+            }),
         }
     }
 
@@ -408,6 +425,16 @@ impl Endpoint {
             None => text.to_owned(),
         }
     }
+}
+
+/// Tables as sources, each by its name.
+#[cfg(any(feature = "postgres", feature = "sqlite"))]
+fn sources<E: Into<Box<dyn std::error::Error + Send + Sync>>>(
+    tables: Result<Vec<super::TableSource>, E>,
+) -> Result<Vec<(&'static str, Source)>, EndpointError> {
+    let tables = tables.map_err(|error| EndpointError::Source(error.into()))?;
+    let named = |table: super::TableSource| (table.table().as_str(), Box::new(table) as Source);
+    Ok(tables.into_iter().map(named).collect())
 }
 
 #[cfg(test)]

@@ -209,7 +209,7 @@ impl Export {
             stream: options.stream.clone(),
             from: options.from,
         };
-        let secrets = target.tuning.secrets.clone();
+        let (secrets, needs) = (target.tuning.secrets.clone(), target.tuning.needs);
         let (target, counted) = (target.clone(), tally.clone());
         let open = move || {
             let sink = target.open()?;
@@ -220,6 +220,7 @@ impl Export {
         tuned.buffer_size = options.batch.max(1);
         tuned.export_interval = options.interval;
         tuned.secrets = secrets;
+        tuned.needs = needs;
         tuned.retry_max = Duration::from_secs(10);
         Ok(Self {
             tail: Tail::start(dir, source, open, tuned)?,

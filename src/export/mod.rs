@@ -15,11 +15,11 @@ mod endpoint;
 mod filtered;
 mod job;
 mod scoped;
-#[cfg(feature = "sqlite")]
+#[cfg(any(feature = "postgres", feature = "sqlite"))]
 mod tables;
 
 pub use endpoint::{Endpoint, EndpointError, EndpointOptions, Source};
 pub use job::{Export, ExportOptions, Progress, Report, StartError};
 pub use scoped::Resend;
-#[cfg(feature = "sqlite")]
+#[cfg(any(feature = "postgres", feature = "sqlite"))]
 pub use tables::TableSource;

@@ -57,11 +57,11 @@ impl Backends {
             let end = Arc::clone(shared);
             let source = source.with_end(move || end.logged());
             let tuning = backend.tuning.clone();
-            let backend = backend.clone();
+            let (backend, dir) = (backend.clone(), config.dir.clone());
             let open = move || {
                 // A sink that flushes would wait for itself.
                 ring::engine_thread(true);
-                backend.open()
+                backend.open_beside(&dir)
             };
             let mut options = tail::Options::new(name.clone());
             let own = &tuning;
@@ -70,6 +70,7 @@ impl Backends {
             options.retention = own.retention.unwrap_or(config.log.retention_age);
             options.begin = own.begin;
             options.select = own.select.clone();
+            options.needs = own.needs;
             options.secrets = own.secrets.clone();
             let tail = Tail::start(&config.dir, source, open, options)
                 .map_err(|source| BackendError::Cursor { name, source })?;

@@ -5,7 +5,7 @@
 use std::sync::Arc;
 
 use crate::{
-    backend::{Row, TraceBegan, TraceEnded},
+    backend::{Needs, Row, RowKind, TraceBegan, TraceEnded},
     clock::Anchor,
     log::{Frame, SegmentView},
     model::{AttributeMap, Event, Link, Metric, Span, Trace},
@@ -80,7 +80,7 @@ fn attribute_map(names: &NameMap, attributes: &Attributes<'_>) -> AttributeMap {
 }
 
 /// The rows of a frame in the order of its records, for tails; `origin` is [`Origin::of`] `view`.
-/// Nothing derived is among them.
+/// Nothing derived is among them, and nothing that is not needed.
 ///
 /// # Errors
 /// The first record that cannot be read, after the rows of all others.
@@ -88,17 +88,35 @@ pub(crate) fn frame_rows(
     frame: &Frame<'_>,
     view: &SegmentView,
     origin: &Origin,
+    needs: Needs,
     rows: &mut Vec<Row>,
 ) -> Result<(), RecordError> {
     let context = Context::of(frame, view.names(), origin);
     let mut result = Ok(());
     for record in frame.records() {
         match record {
-            Ok((id, record)) => rows.extend(row(&context, id, &record)),
+            Ok((id, record)) if is_needed(needs, &record.body) => {
+                rows.extend(row(&context, id, &record));
+            }
+            Ok(_) => {}
             Err(error) => result = result.and(Err(error)),
         }
     }
     result
+}
+
+/// Whether a record becomes a row that is needed.
+#[inline]
+fn is_needed(needs: Needs, body: &Body<'_>) -> bool {
+    match body {
+        Body::TraceStart(_) | Body::TraceEnd(_) => needs.takes(RowKind::Trace),
+        Body::Span(body) => needs.takes_span(Some(span_kind(body.kind))),
+        Body::SpanStart(_) => needs.takes_span(None),
+        Body::Event(_) => needs.takes(RowKind::Event),
+        Body::Metric(_) => needs.takes(RowKind::Metric),
+        Body::Link(_) => needs.takes(RowKind::Link),
+        _ => false,
+    }
 }
 
 /// What a record needs to become a row.

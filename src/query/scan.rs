@@ -6,7 +6,7 @@ use std::{
 };
 
 use crate::{
-    backend::{Row, Scan, ScanError},
+    backend::{Needs, Row, Scan, ScanError},
     log::{Position, ReadError, Step},
     model::{Event, Link, Metric, Span, Trace},
     query::filter::Filter,
@@ -313,7 +313,7 @@ impl LogReader {
                 Step::Frame(frame, view) => {
                     let known = origin.take().filter(|o| o.instance == frame.instance);
                     let of = known.unwrap_or_else(|| Origin::of(view));
-                    let read = frame_rows(&frame, view, &of, &mut since.rows);
+                    let read = frame_rows(&frame, view, &of, Needs::ALL, &mut since.rows);
                     since.damaged += u64::from(read.is_err());
                     origin = Some(of);
                 }

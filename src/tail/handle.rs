@@ -15,7 +15,7 @@ use super::{
     source::{FrameSource, Lag},
 };
 use crate::{
-    backend::{Begin, Secrets, Select, Sink, SinkError},
+    backend::{Begin, Needs, Secrets, Select, Sink, SinkError},
     clock::{deadline, unix_now},
     log::Position,
     sync::{Condvar, Mutex, MutexGuard},
@@ -46,6 +46,8 @@ pub struct Options {
     pub begin: Begin,
     /// Which rows its sink gets. Default: all.
     pub select: Select,
+    /// What its sink makes something of; other rows need not be read. Default: all.
+    pub needs: Needs,
     /// What must appear in no error that it reports.
     pub secrets: Secrets,
 }
@@ -64,6 +66,7 @@ impl Options {
             poll: Duration::from_millis(100),
             begin: Begin::Start,
             select: Select::new(),
+            needs: Needs::ALL,
             secrets: Secrets::default(),
         }
     }

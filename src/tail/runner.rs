@@ -72,7 +72,7 @@ pub(super) struct Runner {
 impl Runner {
     pub(super) fn new(
         dir: &Path,
-        source: Box<dyn FrameSource>,
+        mut source: Box<dyn FrameSource>,
         make: MakeSink,
         cursor: Cursor,
         options: Options,
@@ -101,7 +101,10 @@ impl Runner {
             trusted: true,
             remembers: false,
             chores: Chores::new(Instant::now()),
-            source,
+            source: {
+                source.only(options.needs.and(options.select.needs()));
+                source
+            },
             cursor,
             options,
             shared,

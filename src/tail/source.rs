@@ -3,7 +3,7 @@
 use std::{collections::HashMap, path::Path, sync::Arc};
 
 use crate::{
-    backend::Row,
+    backend::{Needs, Row},
     log::{Position, ReadError, Snapshot, Step},
     model::Origin,
     query::rows::frame_rows,
@@ -67,6 +67,11 @@ pub trait FrameSource: Send {
     /// The log cannot be read; worth another try.
     fn pull(&mut self, from: Position, rows: &mut Vec<Row>) -> Result<Pulled, ReadError>;
 
+    /// Says which rows are wanted from now on: the others need not be given, though they may.
+    fn only(&mut self, needs: Needs) {
+        let _ = needs;
+    }
+
     /// The instance whose frame ends at a position or holds it; `None` where that is not known: at
     /// the start, past the end, or where retention removed it.
     fn writer_before(&mut self, position: Position) -> Option<InstanceId> {
@@ -100,6 +105,10 @@ impl<S: FrameSource + ?Sized> FrameSource for Box<S> {
         (**self).pull(from, rows)
     }
 
+    fn only(&mut self, needs: Needs) {
+        (**self).only(needs);
+    }
+
     fn writer_before(&mut self, position: Position) -> Option<InstanceId> {
         (**self).writer_before(position)
     }
@@ -129,6 +138,7 @@ pub struct LogSource {
     origins: HashMap<InstanceId, Arc<Origin>>,
     /// Records in sealed segments, by base.
     sealed: HashMap<u64, u64>,
+    needs: Needs,
 }
 
 impl std::fmt::Debug for LogSource {
@@ -153,6 +163,7 @@ impl LogSource {
             segment: None,
             origins: HashMap::new(),
             sealed: HashMap::new(),
+            needs: Needs::ALL,
         })
     }
 
@@ -238,7 +249,7 @@ impl FrameSource for LogSource {
                         origin
                     }
                 };
-                let damaged = frame_rows(&frame, view, &origin, rows).is_err();
+                let damaged = frame_rows(&frame, view, &origin, self.needs, rows).is_err();
                 Pulled::Frame {
                     next,
                     origin,
@@ -249,6 +260,10 @@ impl FrameSource for LogSource {
             Step::Gap { .. } => Pulled::Gap { to: next },
             Step::Damaged { .. } => Pulled::Damaged { to: next },
         })
+    }
+
+    fn only(&mut self, needs: Needs) {
+        self.needs = needs;
     }
 
     fn writer_before(&mut self, position: Position) -> Option<InstanceId> {

@@ -15,6 +15,12 @@ use emberlog::{
     BackendConfig, Config, LogId, Manager, Value,
 };
 
+/// Keys and values as a file has them.
+pub fn map(entries: &[(&str, Value)]) -> Value {
+    let entries = entries.iter().map(|(k, v)| ((*k).to_owned(), v.clone()));
+    Value::Map(entries.collect())
+}
+
 /// Sets options by the names and in the words that files use.
 pub fn with(mut config: Config, options: &[(&str, &str)]) -> Config {
     for (name, text) in options {

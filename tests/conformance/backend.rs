@@ -27,8 +27,8 @@ pub trait Backend {
     }
 
     /// What it can hold of these rows: all, unless its format is poorer than ours.
-    fn keeps(&self, wanted: Contents) -> Contents {
-        wanted
+    fn keeps(&self, rows: &[Row], origins: &[Arc<Origin>]) -> Contents {
+        Contents::expected(rows, origins)
     }
 
     /// Whether a batch that is given twice is there once.
@@ -176,7 +176,7 @@ fn merged(mut parts: Vec<Trace>, origins: &[Arc<Origin>]) -> Trace {
 /// Whether the store holds these rows and nothing else.
 #[track_caller]
 pub fn assert_holds(store: &dyn Backend, rows: &[Row], origins: &[Arc<Origin>], when: &str) {
-    let wanted = store.keeps(Contents::expected(rows, origins));
+    let wanted = store.keeps(rows, origins);
     let mut have = store.contents();
     if !store.once() {
         have = deduplicated(have);

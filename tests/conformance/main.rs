@@ -18,6 +18,8 @@ mod answers;
 mod backend;
 mod make;
 mod memory;
+#[cfg(feature = "otlp")]
+mod otlp;
 #[cfg(feature = "postgres")]
 mod postgres;
 #[cfg(feature = "sqlite")]

@@ -93,14 +93,16 @@ pub struct ExportArgs {
     after_help = "Every id, time and attribute is kept, and every row is there once, also after a migration that
 was interrupted. Also reads a database with the documented tables that another program wrote; what
 emberlog has no type for stays as attributes source.*. Run again, it moves the rows that are new;
-rows that were changed since are moved by --again.
+rows that were changed since are moved by --again. Rows of PostgreSQL have no order of their own:
+those that were written since are moved by --again too.
 
 Examples:
   emberlog migrate --from sqlite:telemetry.db --to sqlite:all.db
-  emberlog migrate --from sqlite:spark_telemetry.db --to env:TELEMETRY_URL"
+  emberlog migrate --from sqlite:spark_telemetry.db --to env:TELEMETRY_URL
+  emberlog migrate --from env:TELEMETRY_URL --to sqlite:copy.db"
 )]
 pub struct MigrateArgs {
-    /// sqlite:PATH; env:NAME takes the URL from that variable
+    /// sqlite:PATH or postgresql://...; env:NAME takes the URL from that variable
     #[arg(long, value_name = "URL")]
     pub from: String,
     #[command(flatten)]
@@ -108,7 +110,8 @@ pub struct MigrateArgs {
     /// From the first row on, whatever was moved before
     #[arg(long)]
     pub again: bool,
-    /// Where it is noted how far the migration is [default: beside the database, PATH.migrate]
+    /// Where it is noted how far the migration is [default: beside the database, PATH.migrate; of a
+    /// server emberlog-migrate]
     #[arg(long, value_name = "DIR")]
     pub state: Option<PathBuf>,
 }
@@ -147,6 +150,9 @@ pub struct PruneArgs {
 pub struct QuarantineArgs {
     #[command(subcommand)]
     pub command: QuarantineCommand,
+    /// Directory that the export was given as its --state
+    #[arg(long, value_name = "DIR", global = true)]
+    pub state: Option<PathBuf>,
 }
 
 /// What to do with rows that were set aside.
@@ -179,6 +185,9 @@ pub enum QuarantineCommand {
 pub struct CursorsArgs {
     #[command(subcommand)]
     pub command: CursorsCommand,
+    /// Directory that the export was given as its --state
+    #[arg(long, value_name = "DIR", global = true)]
+    pub state: Option<PathBuf>,
 }
 
 /// What to do with cursors.

@@ -5,7 +5,7 @@ use std::path::Path;
 use emberlog::tail::cursor::{self, CursorError};
 
 use crate::{
-    args::CursorsCommand,
+    args::{CursorsArgs, CursorsCommand},
     failure::{Failure, Verdict},
     output::{
         human,
@@ -16,16 +16,17 @@ use crate::{
 };
 
 /// Lists cursors, or drops one.
-pub fn run(command: &CursorsCommand, dir: &Path, out: &mut Output) -> Result<Verdict, Failure> {
-    match command {
-        CursorsCommand::List => list(dir, out)?,
-        CursorsCommand::Drop { name } => drop_one(name, dir, out)?,
+pub fn run(args: &CursorsArgs, dir: &Path, out: &mut Output) -> Result<Verdict, Failure> {
+    let state = args.state.as_deref();
+    match &args.command {
+        CursorsCommand::List => list(dir, state, out)?,
+        CursorsCommand::Drop { name } => drop_one(name, dir, state, out)?,
     }
     Ok(Verdict::Fine)
 }
 
-fn list(dir: &Path, out: &mut Output) -> Result<(), Failure> {
-    let rows = store::cursors(dir)?;
+fn list(dir: &Path, state: Option<&Path>, out: &mut Output) -> Result<(), Failure> {
+    let rows = store::cursors(dir, state)?;
     let mut table = Table::new(&[
         Column::text("CURSOR", 64),
         Column::text("STATE", 8),
@@ -70,10 +71,10 @@ fn list(dir: &Path, out: &mut Output) -> Result<(), Failure> {
     Ok(())
 }
 
-fn drop_one(name: &str, dir: &Path, out: &mut Output) -> Result<(), Failure> {
+fn drop_one(name: &str, dir: &Path, state: Option<&Path>, out: &mut Output) -> Result<(), Failure> {
     let mut dropped = 0u64;
     for log in store::logs(dir)? {
-        match cursor::drop_cursor(&log, name) {
+        match cursor::drop_cursor(&store::kept(&log, state)?, name) {
             Ok(()) => dropped += 1,
             Err(CursorError::Missing { .. }) => {}
             Err(error) => return Err(Failure::because("cursors drop", &error)),
@@ -82,7 +83,7 @@ fn drop_one(name: &str, dir: &Path, out: &mut Output) -> Result<(), Failure> {
     if dropped == 0 {
         return Err(Failure::new(format!(
             "no cursor {name:?} in {}",
-            dir.display()
+            state.unwrap_or(dir).display()
         )));
     }
     if out.is_json() {

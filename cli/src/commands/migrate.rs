@@ -5,7 +5,7 @@
 use std::path::PathBuf;
 
 use emberlog::{
-    export::{Endpoint, Export, ExportOptions, Report},
+    export::{Endpoint, Export, ExportOptions, Report, Source},
     log::Position,
 };
 
@@ -15,7 +15,7 @@ use super::export::{
 };
 use crate::{
     args::MigrateArgs,
-    failure::{Failure, Verdict},
+    failure::{chain, Failure, Verdict},
     output::Output,
     target::{source, Target},
 };
@@ -28,10 +28,11 @@ pub fn run(args: &MigrateArgs, out: &mut Output) -> Result<Verdict, Failure> {
     if file(&from).is_some_and(|from| Some(from) == target.file()) {
         return Err(Failure::new("--from and --to are the same file"));
     }
+    if from.to_string() == target.name() {
+        return Err(Failure::new("--from and --to are the same database"));
+    }
     let state = state(args, &from);
-    let sources = from.sources();
-    let what = || format!("--from {from}");
-    let sources = sources.map_err(|error| Failure::because(what(), &error))?;
+    let sources = sources(&from)?;
     let stop = Stop::on_signals()?;
     let mut all = Report::default();
     for (name, source) in sources {
@@ -59,10 +60,16 @@ pub fn run(args: &MigrateArgs, out: &mut Output) -> Result<Verdict, Failure> {
     Ok(Verdict::Fine)
 }
 
-fn again(from: &Endpoint, wanted: &str) -> Result<emberlog::export::Source, Failure> {
-    let sources = from.sources();
-    let sources = sources.map_err(|error| Failure::because("--from", &error))?;
-    let found = sources.into_iter().find(|(name, _)| *name == wanted);
+/// What there is to be moved, each by its name.
+fn sources(from: &Endpoint) -> Result<Vec<(&'static str, Source)>, Failure> {
+    from.sources().map_err(|error| {
+        let why = from.hide(&chain(&error));
+        Failure::new(format!("--from {from}: {why}"))
+    })
+}
+
+fn again(from: &Endpoint, wanted: &str) -> Result<Source, Failure> {
+    let found = sources(from)?.into_iter().find(|(name, _)| *name == wanted);
     let (_, source) =
         found.ok_or_else(|| Failure::new(format!("no {wanted} in {from} any more")))?;
     Ok(source)

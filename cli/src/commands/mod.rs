@@ -49,8 +49,8 @@ pub fn run(cli: Cli, out: &mut Output) -> Result<Verdict, Failure> {
         Command::Export(args) => export::run(&args, &log_dir(dir), rings, out),
         Command::Migrate(args) => migrate::run(&args, out),
         Command::Prune(args) => prune::run(&args, &log_dir(dir), out),
-        Command::Quarantine(args) => quarantine::run(&args.command, &log_dir(dir), out),
-        Command::Cursors(args) => cursors::run(&args.command, &log_dir(dir), out),
+        Command::Quarantine(args) => quarantine::run(&args, &log_dir(dir), out),
+        Command::Cursors(args) => cursors::run(&args, &log_dir(dir), out),
         Command::Completions(args) => completions::run(&args, out),
     }
 }

@@ -9,7 +9,7 @@ use emberlog::{
 use serde::Serialize;
 
 use crate::{
-    args::{QuarantineCommand, TargetArgs},
+    args::{QuarantineArgs, QuarantineCommand, TargetArgs},
     failure::{chain, Failure, Verdict},
     output::{
         human,
@@ -22,21 +22,23 @@ use crate::{
 };
 
 /// Lists, sends again, or forgets.
-pub fn run(command: &QuarantineCommand, dir: &Path, out: &mut Output) -> Result<Verdict, Failure> {
-    match command {
-        QuarantineCommand::List { name } => list(&Aside::list(dir, name.as_deref())?, out)?,
-        QuarantineCommand::Replay { name, target } => replay(&found(dir, name)?, target, out)?,
-        QuarantineCommand::Drop { name } => forget(found(dir, name)?, out)?,
+pub fn run(args: &QuarantineArgs, dir: &Path, out: &mut Output) -> Result<Verdict, Failure> {
+    let state = args.state.as_deref();
+    let found = |name| found(dir, state, name);
+    match &args.command {
+        QuarantineCommand::List { name } => list(&Aside::list(dir, state, name.as_deref())?, out)?,
+        QuarantineCommand::Replay { name, target } => replay(&found(name)?, target, out)?,
+        QuarantineCommand::Drop { name } => forget(found(name)?, out)?,
     }
     Ok(Verdict::Fine)
 }
 
-fn found(dir: &Path, name: &str) -> Result<Vec<Aside>, Failure> {
-    let found = Aside::list(dir, Some(name))?;
+fn found(dir: &Path, state: Option<&Path>, name: &str) -> Result<Vec<Aside>, Failure> {
+    let found = Aside::list(dir, state, Some(name))?;
     match found.is_empty() {
         true => Err(Failure::new(format!(
             "nothing is set aside for {name:?} in {}",
-            dir.display()
+            state.unwrap_or(dir).display()
         ))),
         false => Ok(found),
     }

@@ -19,7 +19,7 @@ use emberlog::{
 };
 use serde::{Deserialize, Serialize};
 
-use super::{failed, logs};
+use super::{failed, kept, logs};
 use crate::failure::Failure;
 
 /// A row that was set aside, and why.
@@ -62,6 +62,8 @@ pub struct Aside {
     pub log: PathBuf,
     pub name: String,
     pub rows: Vec<Refused>,
+    /// Where the backend's cursor is.
+    kept: PathBuf,
     path: PathBuf,
 }
 
@@ -69,24 +71,30 @@ pub struct Aside {
 pub type Found = (Row, Arc<Origin>);
 
 impl Aside {
-    /// Everything that was set aside in the logs that `dir` means, or by one backend.
-    pub fn list(dir: &Path, name: Option<&str>) -> Result<Vec<Self>, Failure> {
+    /// Everything that was set aside in the logs that `dir` means, or by one backend; in `state` if
+    /// that is where it is kept.
+    pub fn list(
+        dir: &Path,
+        state: Option<&Path>,
+        name: Option<&str>,
+    ) -> Result<Vec<Self>, Failure> {
         let mut found = Vec::new();
         for log in logs(dir)? {
-            let mut paths = files(&log.join("aside")).map_err(|error| failed(&log, &error))?;
+            let kept = kept(&log, state)?;
+            let mut paths = files(&kept.join("aside")).map_err(|error| failed(&log, &error))?;
             paths.sort();
             for path in paths {
                 let stem = path.file_stem().unwrap_or_default().to_string_lossy();
                 let stem = stem.into_owned();
                 if name.is_none_or(|name| name == stem) {
-                    found.push(Self::read(&log, stem, path)?);
+                    found.push(Self::read(&log, &kept, stem, path)?);
                 }
             }
         }
         Ok(found)
     }
 
-    fn read(log: &Path, name: String, path: PathBuf) -> Result<Self, Failure> {
+    fn read(log: &Path, kept: &Path, name: String, path: PathBuf) -> Result<Self, Failure> {
         let text = fs::read_to_string(&path).map_err(|error| failed(log, &error))?;
         let parse = |(number, line): (usize, &str)| {
             let what = || format!("{}: line {} is damaged", path.display(), number + 1);
@@ -103,13 +111,14 @@ impl Aside {
             log: log.to_owned(),
             name,
             rows,
+            kept: kept.to_owned(),
             path,
         })
     }
 
     /// The same as it is now.
     pub fn again(&self) -> Result<Self, Failure> {
-        Self::read(&self.log, self.name.clone(), self.path.clone())
+        Self::read(&self.log, &self.kept, self.name.clone(), self.path.clone())
     }
 
     /// The rows themselves, from the log, in the order of the list; `None` for one that is gone.
@@ -164,12 +173,12 @@ impl Aside {
 
     /// Keeps the backend from starting; refuses if it runs.
     pub fn hold(&self) -> Result<Option<Cursor>, Failure> {
-        let cursors = cursor::list(&self.log).map_err(|error| failed(&self.log, &error))?;
+        let cursors = cursor::list(&self.kept).map_err(|error| failed(&self.log, &error))?;
         if !cursors.iter().any(|cursor| cursor.name == self.name) {
             return Ok(None);
         }
         let source = LogSource::open(&self.log).map_err(|error| failed(&self.log, &error))?;
-        let held = Cursor::open(&self.log, &self.name, Place::start(source.log()));
+        let held = Cursor::open(&self.kept, &self.name, Place::start(source.log()));
         held.map(Some).map_err(|error| {
             Failure::because(
                 format!("the backend {:?} has to be stopped", self.name),

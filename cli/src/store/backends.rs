@@ -10,7 +10,7 @@ use emberlog::{
     },
 };
 
-use super::{failed, logs, Backend, CursorRow};
+use super::{failed, kept, logs, Backend, CursorRow};
 use crate::failure::Failure;
 
 /// The backends with a cursor in the log.
@@ -43,13 +43,14 @@ fn backend(found: Listed, snapshot: &Snapshot, source: &mut LogSource) -> Backen
     }
 }
 
-/// Every cursor of every log that `dir` means.
-pub fn cursors(dir: &Path) -> Result<Vec<CursorRow>, Failure> {
+/// Every cursor of every log that `dir` means, those in `state` if they are kept there.
+pub fn cursors(dir: &Path, state: Option<&Path>) -> Result<Vec<CursorRow>, Failure> {
     let mut rows = Vec::new();
     for log in logs(dir)? {
         let snapshot = Snapshot::open(&log).map_err(|error| failed(&log, &error))?;
         let mut source = LogSource::open(&log).map_err(|error| failed(&log, &error))?;
-        for found in cursor::list(&log).map_err(|error| failed(&log, &error))? {
+        let kept = kept(&log, state)?;
+        for found in cursor::list(&kept).map_err(|error| failed(&log, &error))? {
             let since_1970 = |at: SystemTime| at.duration_since(SystemTime::UNIX_EPOCH).ok();
             let moved = found.moved.and_then(since_1970);
             rows.push(CursorRow {

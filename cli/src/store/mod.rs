@@ -184,6 +184,16 @@ pub fn logs(dir: &Path) -> Result<Vec<PathBuf>, Failure> {
     }
 }
 
+/// Where the cursors of a log and what was refused of it lie: in it, or below a directory of the
+/// user's in a folder for each log.
+pub fn kept(log: &Path, state: Option<&Path>) -> Result<PathBuf, Failure> {
+    let Some(state) = state else {
+        return Ok(log.to_owned());
+    };
+    let snapshot = emberlog::log::Snapshot::open(log).map_err(|error| failed(log, &error))?;
+    Ok(state.join(snapshot.log().log_id.to_string()))
+}
+
 fn failed(dir: &Path, error: &dyn std::error::Error) -> Failure {
     Failure::because(format!("cannot read the log in {}", dir.display()), error)
 }

@@ -7,12 +7,16 @@ use std::{
 
 use emberlog::{
     analysis::{Analysis, Analyzer, Comparison},
-    backend::{sqlite::SqliteReader, ScanError},
+    backend::{postgres::PostgresReader, sqlite::SqliteReader, Scan, ScanError},
+    export::Endpoint,
     query::LogReader,
     Filter, Trace,
 };
 
-use crate::failure::Failure;
+use crate::{
+    failure::{chain, Failure},
+    target,
+};
 
 /// How long a busy database is waited for.
 const BUSY: Duration = Duration::from_secs(10);
@@ -23,17 +27,28 @@ pub enum Source {
     Log(PathBuf, LogReader),
     /// A SQLite database.
     Sqlite(SqliteReader),
+    /// A PostgreSQL database.
+    Postgres(Box<Endpoint>, PostgresReader),
 }
 
 impl Source {
-    /// Opens what a URL names: `sqlite:PATH`, else a log directory.
+    /// Opens what a URL names: `sqlite:PATH`, `postgresql://…`, `env:NAME` for what stands in that
+    /// variable, else a log directory.
     pub fn open(url: &str) -> Result<Self, Failure> {
         match url.split_once(':') {
             Some(("sqlite", path)) => Self::sqlite(path.strip_prefix("//").unwrap_or(path)),
-            // The place for databases with servers: `PostgresReader` is a `Scan` like the others.
-            Some(("postgres" | "postgresql", _)) => Err(Failure::new(
-                "this build cannot read PostgreSQL: expected a log directory or sqlite:PATH",
-            )),
+            Some(("postgres" | "postgresql" | "env", _)) => {
+                let endpoint = target::source(url)?;
+                match endpoint
+                    .path()
+                    .map(|path| path.to_string_lossy().into_owned())
+                {
+                    Some(path) if endpoint.to_string().starts_with("sqlite:") => {
+                        Self::sqlite(&path)
+                    }
+                    _ => Self::server(endpoint),
+                }
+            }
             _ => Self::log(Path::new(url)),
         }
     }
@@ -52,11 +67,27 @@ impl Source {
             .map_err(|error| Failure::because(format!("cannot read {path}"), &error))
     }
 
+    fn server(endpoint: Endpoint) -> Result<Self, Failure> {
+        let options = endpoint.reading();
+        let options = options.map_err(|error| Failure::because("--from", &error))?;
+        match PostgresReader::open(options) {
+            Ok(reader) => Ok(Self::Postgres(Box::new(endpoint), reader)),
+            Err(error) => {
+                let why = endpoint.hide(&chain(&error));
+                Err(Failure::new(format!("cannot read {endpoint}: {why}")))
+            }
+        }
+    }
+
     fn failed(&self, error: &ScanError) -> Failure {
         match self {
             Self::Log(dir, _) => super::failed(dir, error),
             Self::Sqlite(reader) => {
                 Failure::because(format!("cannot read {}", reader.path().display()), error)
+            }
+            Self::Postgres(endpoint, _) => {
+                let why = endpoint.hide(&chain(error));
+                Failure::new(format!("cannot read {endpoint}: {why}"))
             }
         }
     }
@@ -66,6 +97,7 @@ impl Source {
         let analysis = match self {
             Self::Log(_, log) => analyzer.log(log),
             Self::Sqlite(reader) => analyzer.scan(reader),
+            Self::Postgres(_, reader) => analyzer.scan(reader),
         };
         analysis.map_err(|error| self.failed(&error))
     }
@@ -79,17 +111,18 @@ impl Source {
         let comparison = match self {
             Self::Log(_, log) => analyzer.compare_log(before, after, log),
             Self::Sqlite(reader) => analyzer.compare_scan(before, after, reader),
+            Self::Postgres(_, reader) => analyzer.compare_scan(before, after, reader),
         };
         comparison.map_err(|error| self.failed(&error))
     }
 
     /// The newest trace that fits.
     pub fn newest(&self, filter: Filter) -> Result<Option<Trace>, Failure> {
-        use emberlog::backend::Scan;
         let filter = filter.limit(1);
         let found = match self {
             Self::Log(_, log) => log.traces(&filter),
             Self::Sqlite(reader) => reader.traces(&filter),
+            Self::Postgres(_, reader) => reader.traces(&filter),
         };
         let found = found.map_err(|error| self.failed(&error))?;
         Ok(found.into_iter().next())

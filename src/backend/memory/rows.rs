@@ -165,14 +165,15 @@ impl Rows {
         self.origins.get(&instance).map(|origin| &**origin)
     }
 
-    /// Adds what is not there yet, then lets go of the oldest.
+    /// Adds what is not there yet, and for each row lets go of the oldest that have no room any
+    /// more: a large batch takes no more than a small one.
     pub(super) fn extend(&mut self, rows: &[Row]) {
         for row in rows {
             self.add(row);
-        }
-        while self.rows.len() > self.options.max_rows || self.bytes > self.options.max_bytes {
-            self.drop_oldest();
-            self.evicted += 1;
+            while self.rows.len() > self.options.max_rows || self.bytes > self.options.max_bytes {
+                self.drop_oldest();
+                self.evicted += 1;
+            }
         }
     }
 

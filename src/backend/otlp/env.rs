@@ -78,22 +78,11 @@ impl Said {
         };
         let temporality = reader.word(
             "OTEL_EXPORTER_OTLP_METRICS_TEMPORALITY_PREFERENCE",
-            &[
-                ("cumulative", Temporality::Cumulative),
-                ("delta", Temporality::Delta),
-                // All of our instruments are synchronous: counters and histograms are delta then.
-                ("lowmemory", Temporality::Delta),
-            ],
+            Temporality::WORDS,
         );
         let histograms = reader.word(
             "OTEL_EXPORTER_OTLP_METRICS_DEFAULT_HISTOGRAM_AGGREGATION",
-            &[
-                ("explicit_bucket_histogram", HistogramForm::Explicit),
-                (
-                    "base2_exponential_bucket_histogram",
-                    HistogramForm::Exponential,
-                ),
-            ],
+            HistogramForm::WORDS,
         );
         let mut resource: AttributeMap = reader
             .pairs("OTEL_RESOURCE_ATTRIBUTES")
@@ -179,18 +168,8 @@ fn target(environment: &Environment, prefix: &str, problems: &mut Vec<String>) -
         problems,
     };
     let headers: Headers = reader.pairs(&name("HEADERS")).into_iter().collect();
-    let protocol = reader.word(
-        &name("PROTOCOL"),
-        &[
-            ("http/protobuf", Protocol::HttpProtobuf),
-            ("http/json", Protocol::HttpJson),
-            ("grpc", Protocol::Grpc),
-        ],
-    );
-    let compression = reader.word(
-        &name("COMPRESSION"),
-        &[("none", Compression::None), ("gzip", Compression::Gzip)],
-    );
+    let protocol = reader.word(&name("PROTOCOL"), Protocol::WORDS);
+    let compression = reader.word(&name("COMPRESSION"), Compression::WORDS);
     let insecure = reader.word(&name("INSECURE"), &[("true", true), ("false", false)]);
     let timeout = environment.get(&name("TIMEOUT")).and_then(|text| {
         let ms = text.parse().ok().map(Duration::from_millis);

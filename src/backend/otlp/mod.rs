@@ -9,7 +9,7 @@
 //!
 //! | to see | begin here |
 //! |---|---|
-//! | what can be set | [`Options`] in `options`, `env`; what counts in the end: `resolve` |
+//! | what can be set | [`Options`] in `options`, `env` (`describe`: as files have it); what counts in the end: `resolve` |
 //! | our rows as OTLP | `spans`, `logs`, `metrics`; `values`, `genai`, `units`; what a span carries that is a record of its own: `pending` |
 //! | bytes | `encode` (fields as protobuf or JSON), `batch` (requests of a bounded size) |
 //! | measurements as sums and histograms | `aggregate`, `distribution`, `exponential`; kept across restarts: `journal` |
@@ -20,6 +20,7 @@
 
 mod aggregate;
 mod batch;
+mod describe;
 mod distribution;
 mod encode;
 mod env;
@@ -40,7 +41,7 @@ mod tests;
 mod units;
 mod values;
 
-use std::fmt;
+use std::{fmt, path::Path};
 
 pub use options::{
     Compression, Events, FileOptions, HistogramForm, Options, OptionsError, Protocol, Target,
@@ -107,8 +108,18 @@ impl Options {
                 Signal::Metrics => Some(settings.metric_rows),
                 _ => None,
             };
-            let open = move || Ok(Box::new(OtlpSink::of(settings.clone())?) as Box<_>);
-            BackendConfig::new(name, open).batches_of(rows)
+            let parameters = self.parameters(settings.signal);
+            let needs = settings.needs();
+            let secrets = settings.headers.clone();
+            let open = move |log: Option<&Path>| {
+                let mut settings = settings.clone();
+                settings.log_dir = settings.log_dir.or_else(|| log.map(Into::into));
+                Ok(Box::new(OtlpSink::of(settings)?) as Box<_>)
+            };
+            let backend = BackendConfig::beside_log(name, open).batches_of(rows);
+            let backend = backend.needing(needs);
+            let backend = backend.described("otlp", parameters);
+            secrets.secrets().fold(backend, BackendConfig::secret)
         };
         Ok(settings.into_iter().map(backend).collect())
     }

@@ -23,6 +23,14 @@ pub enum Protocol {
 }
 
 impl Protocol {
+    /// All, as files and the environment say them, and the documents' short one.
+    pub(crate) const WORDS: &'static [(&'static str, Self)] = &[
+        ("http/protobuf", Self::HttpProtobuf),
+        ("http/json", Self::HttpJson),
+        ("grpc", Self::Grpc),
+        ("http", Self::HttpProtobuf),
+    ];
+
     /// The spelling of `OTEL_EXPORTER_OTLP_PROTOCOL`.
     pub const fn as_str(self) -> &'static str {
         match self {
@@ -43,6 +51,12 @@ pub enum Compression {
     Gzip,
 }
 
+impl Compression {
+    /// All, as files and the environment say them.
+    pub(crate) const WORDS: &'static [(&'static str, Self)] =
+        &[("none", Self::None), ("gzip", Self::Gzip)];
+}
+
 /// What events become.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Default)]
 pub enum Events {
@@ -55,6 +69,15 @@ pub enum Events {
     Both,
 }
 
+impl Events {
+    /// All, as files say them.
+    pub(crate) const WORDS: &'static [(&'static str, Self)] = &[
+        ("logs", Self::Logs),
+        ("span_events", Self::SpanEvents),
+        ("both", Self::Both),
+    ];
+}
+
 /// What sums and histograms count from.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Default)]
 pub enum Temporality {
@@ -65,6 +88,16 @@ pub enum Temporality {
     Delta,
 }
 
+impl Temporality {
+    /// All, as files and the environment say them.
+    pub(crate) const WORDS: &'static [(&'static str, Self)] = &[
+        ("cumulative", Self::Cumulative),
+        ("delta", Self::Delta),
+        // All of our instruments are synchronous: counters and histograms are delta then.
+        ("lowmemory", Self::Delta),
+    ];
+}
+
 /// The form of histograms.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Default)]
 pub enum HistogramForm {
@@ -73,6 +106,14 @@ pub enum HistogramForm {
     Explicit,
     /// Buckets of a base-2 scale, at most 160.
     Exponential,
+}
+
+impl HistogramForm {
+    /// All, as files and the environment say them.
+    pub(crate) const WORDS: &'static [(&'static str, Self)] = &[
+        ("explicit_bucket_histogram", Self::Explicit),
+        ("base2_exponential_bucket_histogram", Self::Exponential),
+    ];
 }
 
 /// Where requests go and how. What is `None` here is looked up in [`Options::all`], then in the
@@ -180,7 +221,7 @@ pub struct Options {
     /// Name of the cursors: `NAME-traces` and so on. Default `otlp`.
     pub name: String,
     /// The log that rows come from: what a restart forgets of open traces is looked up there, and
-    /// the state of metrics is kept there. `Config::otlp` sets it.
+    /// the state of metrics is kept there. Default: that of the manager.
     pub log_dir: Option<PathBuf>,
     pub(super) environment: Environment,
 }
@@ -335,5 +376,19 @@ impl Options {
     /// What counts, per signal that is sent.
     pub(super) fn settings(&self) -> Result<Vec<Settings>, OptionsError> {
         resolve(self)
+    }
+}
+
+impl From<&str> for Options {
+    /// [`Options::endpoint`].
+    fn from(endpoint: &str) -> Self {
+        Self::new().endpoint(endpoint)
+    }
+}
+
+impl From<String> for Options {
+    /// [`Options::endpoint`].
+    fn from(endpoint: String) -> Self {
+        Self::new().endpoint(endpoint)
     }
 }

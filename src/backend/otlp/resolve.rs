@@ -20,6 +20,7 @@ use super::{
     values::Resource,
     Signal,
 };
+use crate::backend::{Needs, RowKind};
 
 /// Where requests go.
 #[derive(Clone, PartialEq)]
@@ -70,6 +71,21 @@ pub(super) struct Settings {
     pub(super) metric_rows: usize,
     pub(super) resource: Resource,
     pub(super) log_dir: Option<PathBuf>,
+}
+
+impl Settings {
+    /// The rows that make something of the signal.
+    pub(super) fn needs(&self) -> Needs {
+        use RowKind::{Event, Link, Metric, Span, Trace};
+        match self.signal {
+            Signal::Traces if self.events == Events::Logs => Needs::of(&[Trace, Span, Link]),
+            Signal::Traces => Needs::of(&[Trace, Span, Link, Event]),
+            Signal::Logs if self.derived_events => Needs::of(&[Trace, Span, Event]),
+            Signal::Logs => Needs::of(&[Event]),
+            // Executions of nodes are measurements of their own.
+            Signal::Metrics => Needs::of(&[Metric, Span]).only_nodes(),
+        }
+    }
 }
 
 /// The layers in which a signal's target is looked up, first one first.

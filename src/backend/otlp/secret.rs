@@ -53,18 +53,23 @@ impl Headers {
             .map(|(name, value)| (name.as_str(), value.as_str()))
     }
 
-    /// Hides the values, should a server or a library repeat them.
-    pub(super) fn hide_in(&self, text: &str) -> String {
-        let secrets = self.list.iter().flat_map(|(_, value)| {
+    /// What must not be shown: values, also without the word before them (`Bearer`), and what the
+    /// address hides.
+    pub(super) fn secrets(&self) -> impl Iterator<Item = &str> {
+        let values = self.list.iter().flat_map(|(_, value)| {
             let bare = value
                 .split_once(' ')
                 .map_or(value.as_str(), |(_, bare)| bare);
             [value.as_str(), bare]
         });
-        let secrets = secrets.chain(self.hidden.iter().map(String::as_str));
+        values.chain(self.hidden.iter().map(String::as_str))
+    }
+
+    /// Hides the values, should a server or a library repeat them.
+    pub(super) fn hide_in(&self, text: &str) -> String {
         let mut text = text.to_owned();
         // Shorter values are no secrets, and words of their own.
-        for secret in secrets.filter(|secret| secret.len() >= 4) {
+        for secret in self.secrets().filter(|secret| secret.len() >= 4) {
             text = text.replace(secret, HIDDEN);
         }
         text

@@ -7,14 +7,15 @@
 //! - no call waits longer than the options allow
 //! - no secret is in a message
 //!
-//! `options` and `url` say what is wanted, `password` and `tls` how to get in, `link` is one
+//! `options` and `url` say what is wanted (`describe` as files have it), `password` and `tls` how to get in, `link` is one
 //! connection. `schema` has the tables and `adopt` makes them so; `write` takes batches with
 //! `statements`, `encode` and `copy`, `traces` puts a trace together out of its records, `exact`
 //! keeps what the types cannot hold. `prune` and `partitions` are for retention, `read` and `points`
-//! answer queries over a `pool`.
+//! answer queries over a `pool`, `tables` gives everything that there is, page by page.
 
 mod adopt;
 mod copy;
+mod describe;
 mod encode;
 mod error;
 mod exact;
@@ -28,6 +29,7 @@ mod prune;
 mod read;
 mod schema;
 mod statements;
+mod tables;
 mod tls;
 mod traces;
 mod url;
@@ -41,6 +43,7 @@ use ahash::AHashMap;
 pub use error::PostgresError;
 pub use options::{Options, OptionsError, Partitions, Password, Server, SslMode, Target};
 pub use read::PostgresReader;
+pub use tables::{Page, Place, Placed, Tables};
 
 use crate::{
     backend::{BackendConfig, BatchRange, Row, Sink, SinkError},
@@ -102,7 +105,13 @@ impl Sink for PostgresSink {
     }
 
     fn position(&mut self, log: LogId) -> Result<Option<Position>, SinkError> {
-        self.with(|db, _| db.position(log)).map(Some)
+        let (position, _) = self.with(|db, _| db.stands(log))?;
+        Ok(Some(position))
+    }
+
+    fn position_instance(&mut self, log: LogId) -> Result<Option<InstanceId>, SinkError> {
+        let (_, instance) = self.with(|db, _| db.stands(log))?;
+        Ok(instance)
     }
 
     fn meet(&mut self, origin: &Arc<Origin>) {
@@ -122,11 +131,17 @@ impl Sink for PostgresSink {
 }
 
 impl BackendConfig {
-    /// A PostgreSQL database. Its tables are created when it is first reached.
+    /// A PostgreSQL database. Its tables are created when it is first reached; what is wrong with
+    /// the options is said when the configuration is validated.
     pub fn postgres(options: Options) -> Self {
-        Self::new("postgres", move || {
+        let (parameters, problems) = (options.parameters(), options.validate());
+        let password = options.password.as_ref().map(|p| p.expose().to_owned());
+        let made = Self::new("postgres", move || {
             let sink = PostgresSink::open("postgres", options.clone())?;
             Ok(Box::new(sink))
-        })
+        });
+        made.secret(password.as_deref().unwrap_or_default())
+            .described("postgresql", parameters)
+            .with_problems(problems)
     }
 }

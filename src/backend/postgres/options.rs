@@ -23,7 +23,7 @@ pub enum SslMode {
 
 impl SslMode {
     /// All, by the names that URLs use.
-    pub(super) const ALL: &'static [(&'static str, Self)] = &[
+    pub(crate) const ALL: &'static [(&'static str, Self)] = &[
         ("disable", Self::Disable),
         ("prefer", Self::Prefer),
         ("require", Self::Require),
@@ -45,7 +45,8 @@ pub enum Target {
 }
 
 impl Target {
-    pub(super) const ALL: &'static [(&'static str, Self)] = &[
+    /// All, by the names that URLs use.
+    pub(crate) const ALL: &'static [(&'static str, Self)] = &[
         ("any", Self::Any),
         ("read-write", Self::ReadWrite),
         ("read-only", Self::ReadOnly),
@@ -65,7 +66,8 @@ pub enum Partitions {
 }
 
 impl Partitions {
-    pub(super) const ALL: &'static [(&'static str, Self)] =
+    /// All, by the names that URLs use.
+    pub(crate) const ALL: &'static [(&'static str, Self)] =
         &[("none", Self::None), ("daily", Self::Daily)];
 }
 
@@ -239,6 +241,38 @@ impl Options {
         self
     }
 
+    /// Replaces names or ports of servers, each a list with commas: as many ports as hosts, or one
+    /// for all of them.
+    ///
+    /// # Errors
+    /// What is wrong with them.
+    pub(crate) fn set_servers(
+        &mut self,
+        hosts: Option<&str>,
+        ports: Option<&str>,
+    ) -> Result<(), Vec<String>> {
+        let list = |text: &str| text.split(',').map(|t| t.trim().to_owned()).collect();
+        let now = |of: fn(&Server) -> String| self.servers.iter().map(of).collect::<Vec<_>>();
+        let hosts = hosts.map_or_else(|| now(|s| s.host.clone()), list);
+        let mut ports = ports.map_or_else(|| now(|s| s.port.to_string()), list);
+        if ports.len() == self.servers.len() && ports.len() != hosts.len() {
+            // Those of other servers.
+            ports.truncate(1);
+        }
+        self.servers = url::servers(hosts, ports)?;
+        Ok(())
+    }
+
+    /// Trusts the authorities in this file; `system` means `verify-full` with those of the system.
+    pub(crate) fn trust(&mut self, file: &str) {
+        if file == "system" {
+            // As libpq writes it: the system's, and nothing less than a full check.
+            self.sslmode = SslMode::VerifyFull;
+        } else {
+            self.sslrootcert = Some(file.into());
+        }
+    }
+
     /// As this user with this password.
     #[must_use]
     pub fn login(mut self, user: impl Into<String>, password: impl Into<Password>) -> Self {
@@ -326,5 +360,44 @@ impl Options {
     pub(super) fn place(&self) -> String {
         let servers: Vec<_> = self.servers.iter().map(Server::to_string).collect();
         format!("{}/{}", servers.join(","), self.database)
+    }
+}
+
+impl TryFrom<&str> for Options {
+    type Error = OptionsError;
+
+    /// [`Options::from_url`].
+    fn try_from(url: &str) -> Result<Self, OptionsError> {
+        Self::from_url(url)
+    }
+}
+
+impl TryFrom<String> for Options {
+    type Error = OptionsError;
+
+    /// [`Options::from_url`].
+    fn try_from(url: String) -> Result<Self, OptionsError> {
+        Self::from_url(&url)
+    }
+}
+
+impl TryFrom<Option<String>> for Options {
+    type Error = OptionsError;
+
+    /// [`Options::from_url`] of what may be missing, such as a variable of the environment.
+    fn try_from(url: Option<String>) -> Result<Self, OptionsError> {
+        let missing = || OptionsError {
+            problems: vec![
+                "the connection string is missing: is the variable set that should have it?"
+                    .to_owned(),
+            ],
+        };
+        Self::from_url(&url.ok_or_else(missing)?)
+    }
+}
+
+impl From<std::convert::Infallible> for OptionsError {
+    fn from(never: std::convert::Infallible) -> Self {
+        match never {}
     }
 }

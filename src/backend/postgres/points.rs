@@ -34,6 +34,84 @@ fn select(names: &Names, table: &Table, more: &str) -> String {
     )
 }
 
+pub(super) fn select_events(names: &Names) -> String {
+    select(names, &EVENTS, "p.type, p.name, p.dropped_attributes")
+}
+
+pub(super) fn select_metrics(names: &Names) -> String {
+    let more = "p.name, p.value, p.integer_value::text, p.unit, p.aggregation_type, \
+        p.dropped_attributes";
+    select(names, &METRICS, more)
+}
+
+pub(super) fn select_links(names: &Names) -> String {
+    select(names, &LINKS, "p.linked_trace_id, p.linked_span_id")
+}
+
+/// A row of [`select_events`].
+pub(super) fn event(view: &mut View<'_>, row: &Row) -> Result<Event, PostgresError> {
+    event_of(row, &head(view, row)?)
+}
+
+/// A row of [`select_metrics`].
+pub(super) fn metric(view: &mut View<'_>, row: &Row) -> Result<Metric, PostgresError> {
+    metric_of(row, &head(view, row)?)
+}
+
+/// A row of [`select_links`].
+pub(super) fn link(view: &mut View<'_>, row: &Row) -> Result<Link, PostgresError> {
+    link_of(row, &head(view, row)?)
+}
+
+fn event_of(row: &Row, head: &Head) -> Result<Event, PostgresError> {
+    let exact = exact(row, 8);
+    Ok(Event {
+        event_id: head.id,
+        event_type: EventType::new(&exact.text(SECOND, text(row, 9))),
+        name: exact.text(NAME, text(row, 10)),
+        timestamp_ns: head.timestamp_ns,
+        trace_id: head.trace,
+        span_id: span_id(row, 5),
+        attributes: attributes(exact, row.get(7))?,
+        dropped_attributes: dropped(row, 11),
+        derived: false,
+        record: head.record,
+    })
+}
+
+fn metric_of(row: &Row, head: &Head) -> Result<Metric, PostgresError> {
+    let exact = exact(row, 8);
+    let integer = row.get::<_, Option<&str>>(11);
+    Ok(Metric {
+        metric_id: head.id,
+        name: exact.text(NAME, text(row, 9)),
+        value: row.get::<_, Option<f64>>(10).unwrap_or(f64::NAN),
+        integer: integer.and_then(|text| text.parse().ok()),
+        unit: exact.text(SECOND, text(row, 12)),
+        aggregation: text(row, 13).parse().unwrap_or_default(),
+        timestamp_ns: head.timestamp_ns,
+        trace_id: head.trace,
+        span_id: span_id(row, 5),
+        attributes: attributes(exact, row.get(7))?,
+        dropped_attributes: dropped(row, 14),
+        derived: false,
+        record: head.record,
+    })
+}
+
+fn link_of(row: &Row, head: &Head) -> Result<Link, PostgresError> {
+    Ok(Link {
+        link_id: head.id,
+        trace_id: head.trace.unwrap_or(TraceId::NONE),
+        span_id: span_id(row, 5),
+        linked_trace_id: row.get::<_, Option<Uuid>>(9).unwrap_or(Uuid(0)).trace(),
+        linked_span_id: span_id(row, 10),
+        timestamp_ns: head.timestamp_ns,
+        attributes: attributes(exact(row, 8), row.get(7))?,
+        record: head.record,
+    })
+}
+
 /// What the rows of all three begin with.
 struct Head {
     timestamp_ns: i64,
@@ -85,26 +163,14 @@ pub(super) fn events(view: &mut View<'_>, filter: &Filter) -> Result<Vec<Event>,
         texts.push(readable_text(&wanted_type.as_str().replace('.', "_")));
         wanted.and("p.type = ANY(?)", texts);
     }
-    let sql = select(view.names, &EVENTS, "p.type, p.name, p.dropped_attributes");
+    let sql = select_events(view.names);
     view.each(&sql, &wanted, "", |view, row| {
         let head = head(view, row)?;
         let tie = Tie::record(head.place, 0);
         let Some(rank) = best.rank(head.timestamp_ns, None, tie) else {
             return Ok(Go::On);
         };
-        let exact = exact(row, 8);
-        let event = Event {
-            event_id: head.id,
-            event_type: EventType::new(&exact.text(SECOND, text(row, 9))),
-            name: exact.text(NAME, text(row, 10)),
-            timestamp_ns: head.timestamp_ns,
-            trace_id: head.trace,
-            span_id: span_id(row, 5),
-            attributes: attributes(exact, row.get(7))?,
-            dropped_attributes: dropped(row, 11),
-            derived: false,
-            record: head.record,
-        };
+        let event = event_of(row, &head)?;
         let trace = view.trace_for(filter, head.trace)?;
         if filter.accepts_event(&event, trace.as_deref()) {
             best.insert(rank, event);
@@ -214,32 +280,14 @@ pub(super) fn metrics(view: &mut View<'_>, filter: &Filter) -> Result<Vec<Metric
     wanted.only("p.derived IS NOT TRUE");
     wanted.times(filter, "p.\"timestamp\"", "p.\"timestamp\"");
     wanted.name(filter, "p.name");
-    let more = "p.name, p.value, p.integer_value::text, p.unit, p.aggregation_type, \
-        p.dropped_attributes";
-    let sql = select(view.names, &METRICS, more);
+    let sql = select_metrics(view.names);
     view.each(&sql, &wanted, "", |view, row| {
         let head = head(view, row)?;
         let tie = Tie::record(head.place, 0);
         let Some(rank) = best.rank(head.timestamp_ns, None, tie) else {
             return Ok(Go::On);
         };
-        let exact = exact(row, 8);
-        let integer = row.get::<_, Option<&str>>(11);
-        let metric = Metric {
-            metric_id: head.id,
-            name: exact.text(NAME, text(row, 9)),
-            value: row.get::<_, Option<f64>>(10).unwrap_or(f64::NAN),
-            integer: integer.and_then(|text| text.parse().ok()),
-            unit: exact.text(SECOND, text(row, 12)),
-            aggregation: text(row, 13).parse().unwrap_or_default(),
-            timestamp_ns: head.timestamp_ns,
-            trace_id: head.trace,
-            span_id: span_id(row, 5),
-            attributes: attributes(exact, row.get(7))?,
-            dropped_attributes: dropped(row, 14),
-            derived: false,
-            record: head.record,
-        };
+        let metric = metric_of(row, &head)?;
         let trace = view.trace_for(filter, head.trace)?;
         if filter.accepts_metric(&metric, trace.as_deref()) {
             best.insert(rank, metric);
@@ -278,23 +326,14 @@ pub(super) fn links(view: &mut View<'_>, filter: &Filter) -> Result<Vec<Link>, P
     let mut best = Best::of_points(filter);
     let mut wanted = Where::owned(filter, "p");
     wanted.times(filter, "p.\"timestamp\"", "p.\"timestamp\"");
-    let sql = select(view.names, &LINKS, "p.linked_trace_id, p.linked_span_id");
+    let sql = select_links(view.names);
     view.each(&sql, &wanted, "", |view, row| {
         let head = head(view, row)?;
         let tie = Tie::record(head.place, 0);
         let Some(rank) = best.rank(head.timestamp_ns, None, tie) else {
             return Ok(Go::On);
         };
-        let link = Link {
-            link_id: head.id,
-            trace_id: head.trace.unwrap_or(TraceId::NONE),
-            span_id: span_id(row, 5),
-            linked_trace_id: row.get::<_, Option<Uuid>>(9).unwrap_or(Uuid(0)).trace(),
-            linked_span_id: span_id(row, 10),
-            timestamp_ns: head.timestamp_ns,
-            attributes: attributes(exact(row, 8), row.get(7))?,
-            record: head.record,
-        };
+        let link = link_of(row, &head)?;
         let trace = view.trace_for(filter, head.trace)?;
         if filter.accepts_link(&link, trace.as_deref()) {
             best.insert(rank, link);

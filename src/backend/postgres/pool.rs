@@ -44,6 +44,10 @@ pub(super) fn open(options: Options) -> Result<Pool, PostgresError> {
 pub(super) fn get(pool: &Pool, place: &str) -> Result<PooledConnection<Connect>, PostgresError> {
     pool.get().map_err(|error| PostgresError::Pool {
         place: place.to_owned(),
-        problem: error.to_string(),
+        problem: format!(
+            "{error} (max_pool_size is {}, pool_timeout {:?})",
+            pool.max_size(),
+            pool.connection_timeout()
+        ),
     })
 }

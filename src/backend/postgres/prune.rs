@@ -1,5 +1,7 @@
 //! Deleting what is too old, a little at a time so that nobody else waits long.
 
+use std::time::{Duration, Instant};
+
 use super::{
     error::PostgresError,
     partitions::{self, DAY_NS},
@@ -12,18 +14,21 @@ use super::{
 const TRACES_AT_ONCE: i64 = 100;
 /// Rows without a trace that one transaction deletes.
 const ROWS_AT_ONCE: i64 = 2000;
+/// How long one call goes on before batches get their turn.
+const AT_ONCE: Duration = Duration::from_millis(500);
 
-/// Deletes traces that began before, with everything in them, and what is as old outside of any.
-/// Partitions of days that are over are dropped whole.
+/// Deletes traces that began before, with everything in them, and what is as old outside of any; for
+/// as long as [`AT_ONCE`]. Partitions of days that are over are dropped whole.
 pub(super) fn retain(db: &mut Db, since_ns: i64) -> Result<u64, PostgresError> {
     db.forget();
+    let begun = Instant::now();
     let mut deleted = drop_days(db, since_ns)?;
     loop {
         let some = traces(db, since_ns)? + outside(db, since_ns)?;
-        if some == 0 {
+        deleted += some;
+        if some == 0 || begun.elapsed() >= AT_ONCE {
             return Ok(deleted);
         }
-        deleted += some;
     }
 }
 

@@ -17,7 +17,7 @@ use super::{
     adopt,
     error::PostgresError,
     exact::{readable_text, Exact, NAME},
-    link::{Link, PIECE},
+    link::{Link, Params, PIECE},
     options::Options,
     points,
     pool::{self, Pool},
@@ -217,7 +217,7 @@ pub(super) fn exact_ns(ns: &str, time: &str) -> String {
     format!("coalesce({ns}, (extract(epoch FROM {time}) * 1000000000)::bigint)")
 }
 
-fn select_traces(names: &Names) -> String {
+pub(super) fn select_traces(names: &Names) -> String {
     format!(
         "SELECT t.trace_id, t.name, {start}, {end}, t.status, t.attributes::text, t.exact, \
          t.remote_parent_span_id, t.sampling_rate, t.dropped_attributes, t.instance FROM {table} t",
@@ -227,7 +227,7 @@ fn select_traces(names: &Names) -> String {
     )
 }
 
-fn select_spans(names: &Names) -> String {
+pub(super) fn select_spans(names: &Names) -> String {
     format!(
         "SELECT {start}, coalesce(s.duration_ns, (s.duration * 1000000000)::bigint), s.instance, \
          s.ring, s.sequence, s.lease, s.span_id, s.trace_id, s.parent_span_id, s.remote_parent, \
@@ -239,7 +239,7 @@ fn select_spans(names: &Names) -> String {
 }
 
 impl<'l> View<'l> {
-    fn new(link: &'l mut Link, names: &'l Names) -> Self {
+    pub(super) fn new(link: &'l mut Link, names: &'l Names) -> Self {
         Self {
             link,
             names,
@@ -274,6 +274,15 @@ impl<'l> View<'l> {
                 return Ok(());
             }
         }
+    }
+
+    /// All rows of a query.
+    pub(super) fn query(
+        &mut self,
+        sql: &str,
+        params: Params<'_>,
+    ) -> Result<Vec<Row>, PostgresError> {
+        self.link.query(sql, params)
     }
 
     /// What is known of an instance; nothing of rows that others wrote.
@@ -335,7 +344,7 @@ impl<'l> View<'l> {
     }
 
     /// A row of [`select_traces`].
-    fn trace(&mut self, row: &Row) -> Result<Trace, PostgresError> {
+    pub(super) fn trace(&mut self, row: &Row) -> Result<Trace, PostgresError> {
         let origin = self.origin(row.get(10))?;
         let exact = exact(row, 6);
         Ok(Trace {

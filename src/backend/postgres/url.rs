@@ -53,6 +53,41 @@ pub(super) fn parse(text: &str) -> (Options, Vec<String>) {
     (parser.options, parser.problems)
 }
 
+/// Hosts and ports together: one port for all, or one for each.
+pub(super) fn servers(
+    mut hosts: Vec<String>,
+    ports: Vec<String>,
+) -> Result<Vec<Server>, Vec<String>> {
+    if hosts.is_empty() {
+        hosts.push(String::new());
+    }
+    if ports.len() > 1 && ports.len() != hosts.len() {
+        let (hosts, ports) = (hosts.len(), ports.len());
+        return Err(vec![format!("{ports} ports for {hosts} hosts")]);
+    }
+    let mut problems = Vec::new();
+    let mut server = |(at, host): (usize, String)| {
+        let port = ports.get(at).or(ports.first()).map(String::as_str);
+        let port = match port.unwrap_or_default() {
+            "" => PORT,
+            text => text.parse().unwrap_or_else(|_| {
+                problems.push(format!("port {text:?} is no number in range"));
+                PORT
+            }),
+        };
+        let host = match host.is_empty() {
+            true => "localhost".to_owned(),
+            false => host,
+        };
+        Server { host, port }
+    };
+    let servers = hosts.into_iter().enumerate().map(&mut server).collect();
+    match problems.is_empty() {
+        true => Ok(servers),
+        false => Err(problems),
+    }
+}
+
 struct Parser {
     options: Options,
     problems: Vec<String>,
@@ -142,14 +177,7 @@ impl Parser {
             "dbname" => self.options.database = value,
             "passfile" => self.options.passfile = Some(value.into()),
             "sslmode" => self.options.sslmode = self.one_of(&key, &value, SslMode::ALL),
-            "sslrootcert" => {
-                // As libpq writes it: the system's, and nothing less than a full check.
-                if value == "system" {
-                    self.options.sslmode = SslMode::VerifyFull;
-                } else {
-                    self.options.sslrootcert = Some(value.into());
-                }
-            }
+            "sslrootcert" => self.options.trust(&value),
             "sslcert" => self.options.sslcert = Some(value.into()),
             "sslkey" => self.options.sslkey = Some(value.into()),
             "target_session_attrs" => {
@@ -171,32 +199,14 @@ impl Parser {
         }
     }
 
-    /// Hosts and ports together: one port for all, or one for each.
     fn servers(&mut self) {
         if self.hosts.is_empty() && self.ports.is_empty() {
             return;
         }
-        let mut hosts = std::mem::take(&mut self.hosts);
-        let ports = std::mem::take(&mut self.ports);
-        if hosts.is_empty() {
-            hosts.push(String::new());
-        }
-        if ports.len() > 1 && ports.len() != hosts.len() {
-            let (hosts, ports) = (hosts.len(), ports.len());
-            return self.problem(format!("{ports} ports for {hosts} hosts"));
-        }
-        self.options.servers.clear();
-        for (at, host) in hosts.into_iter().enumerate() {
-            let port = ports.get(at).or(ports.first()).map(String::as_str);
-            let port = match port.unwrap_or_default() {
-                "" => PORT,
-                text => self.number("port", text),
-            };
-            let host = match host.is_empty() {
-                true => "localhost".to_owned(),
-                false => host,
-            };
-            self.options.servers.push(Server { host, port });
+        let hosts = std::mem::take(&mut self.hosts);
+        match servers(hosts, std::mem::take(&mut self.ports)) {
+            Ok(servers) => self.options.servers = servers,
+            Err(problems) => self.problems.extend(problems),
         }
     }
 

@@ -138,14 +138,17 @@ impl Db {
         self.memory.instances.remove(&instance);
     }
 
-    /// How far a log is delivered.
-    pub(super) fn position(&mut self, log: LogId) -> Result<Position, PostgresError> {
-        let rows = self
-            .link
-            .query(&self.statements.position, &[&Uuid::from(log)])?;
-        Ok(rows.first().map_or(Position::START, |row| Position {
-            epoch: row.get::<_, i64>(0) as u64,
-            offset: row.get::<_, i64>(1) as u64,
+    /// How far a log is delivered, and the instance of its last batch.
+    pub(super) fn stands(
+        &mut self,
+        log: LogId,
+    ) -> Result<(Position, Option<InstanceId>), PostgresError> {
+        let sql = &self.statements.position;
+        let rows = self.link.query(sql, &[&Uuid::from(log)])?;
+        Ok(rows.first().map_or((Position::START, None), |row| {
+            let (epoch, offset) = (row.get::<_, i64>(0) as u64, row.get::<_, i64>(1) as u64);
+            let instance: Option<Uuid> = row.get(2);
+            (Position { epoch, offset }, instance.map(Uuid::instance))
         }))
     }
 

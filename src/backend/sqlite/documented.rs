@@ -18,12 +18,9 @@ use std::{
 
 use rusqlite::{types::ValueRef, Connection, OpenFlags, Row as SqlRow};
 
-use super::{
-    open::DatabaseError,
-    tables::{Keyed, Table},
-};
+use super::{open::DatabaseError, tables::Keyed};
 use crate::{
-    backend::{exact, Row, TraceBegan, TraceEnded},
+    backend::{exact, table::Table, Row, TraceBegan, TraceEnded},
     model::{AttributeMap, Event, Metric, Origin, Span, Trace},
     record::{
         id::{InstanceId, RecordId, SpanId, TraceId},

@@ -37,7 +37,7 @@ use ahash::AHashMap;
 
 pub use open::DatabaseError;
 pub use read::SqliteReader;
-pub use tables::{Keyed, Table, Tables};
+pub use tables::{Keyed, Tables};
 
 use crate::{
     backend::{BatchRange, Row, Sink, SinkError},

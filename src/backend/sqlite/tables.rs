@@ -20,47 +20,10 @@ use super::{
     traces::{part, PARTS_OF},
 };
 use crate::{
-    backend::{Row, TraceBegan, TraceEnded},
+    backend::{table::Table, Row, TraceBegan, TraceEnded},
     model::Origin,
     record::id::RecordId,
 };
-
-/// What rows are of.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Table {
-    /// Starts and ends of traces.
-    Traces,
-    /// Spans.
-    Spans,
-    /// Events that were recorded.
-    Events,
-    /// Measurements that were recorded.
-    Metrics,
-    /// Links.
-    Links,
-}
-
-impl Table {
-    /// All of them; a trace comes before what belongs to it.
-    pub const ALL: [Self; 5] = [
-        Self::Traces,
-        Self::Spans,
-        Self::Events,
-        Self::Metrics,
-        Self::Links,
-    ];
-
-    /// Its name.
-    pub fn as_str(self) -> &'static str {
-        match self {
-            Self::Traces => "traces",
-            Self::Spans => "spans",
-            Self::Events => "events",
-            Self::Metrics => "metrics",
-            Self::Links => "links",
-        }
-    }
-}
 
 /// Who made the tables.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]

@@ -18,9 +18,7 @@ use super::{
 };
 use crate::{
     api::{driven::Position, told::Teller},
-    record::{
-        names::{Name, StaticName, MAX_NAME},
-    },
+    record::names::{Name, StaticName, MAX_NAME},
     Manager,
 };
 

@@ -283,10 +283,9 @@ pub fn rows(stored: &Stored) -> Decoded {
                 for one in &request.resource_spans {
                     let resource = one.resource.as_ref().expect("a resource");
                     for found in one.scope_spans.iter().flat_map(|scope| &scope.spans) {
-                        spans.insert(
-                            (found.trace_id.clone(), found.span_id.clone()),
-                            (found, resource),
-                        );
+                        // Of what came twice the first counts.
+                        let id = (found.trace_id.clone(), found.span_id.clone());
+                        spans.entry(id).or_insert((found, resource));
                     }
                 }
             }
@@ -295,7 +294,7 @@ pub fn rows(stored: &Stored) -> Decoded {
                     let instance = instance(one.resource.as_ref());
                     for log in one.scope_logs.iter().flat_map(|scope| &scope.log_records) {
                         let row = event(log, instance);
-                        events.insert(row.event_id, row);
+                        events.entry(row.event_id).or_insert(row);
                     }
                 }
             }

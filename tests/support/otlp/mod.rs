@@ -2,7 +2,6 @@
 #![allow(dead_code)] // each test uses its part
 
 pub mod decode;
-#[cfg(feature = "otlp-grpc")]
 pub mod grpc;
 pub mod http;
 

@@ -116,12 +116,8 @@ impl<'a> Plan<'a> {
 
     /// Cursors outside of the log lie in a folder for each log.
     fn state(&self, log: &Path) -> Result<Option<PathBuf>, Failure> {
-        let Some(state) = &self.args.state else {
-            return Ok(None);
-        };
-        let what = || format!("cannot read the log in {}", log.display());
-        let snapshot = Snapshot::open(log).map_err(|error| Failure::because(what(), &error))?;
-        Ok(Some(state.join(snapshot.log().log_id.to_string())))
+        let state = self.args.state.as_deref();
+        state.map(|state| store::kept(log, Some(state))).transpose()
     }
 }
 
