@@ -188,6 +188,9 @@ fn of_a_trace_that_is_not_sampled_nothing_of_any_kind_is_recorded() {
     assert_eq!(manager.query_spans(&Filter::new()).unwrap(), []);
     assert!(recorded(&manager).iter().all(|(_, count)| *count == 0));
     assert_eq!(manager.stats().dropped_count, 0);
+    // Nor is anything held.
+    let rings = manager.stats().rings;
+    assert!(rings.iter().all(|ring| ring.ring < 1 << 31), "{rings:?}");
     // What belongs to no trace is not sampled.
     manager.event("milestone", "outside").record();
     manager.metric("temperature").gauge(20.0);
