@@ -68,14 +68,12 @@ fn run(tasks: &[Task], observed: &GraphRun) -> io::Result<BTreeMap<&'static str,
                         let result =
                             observed.call(&task.node, |node| again(task, &values, node))?;
                         lock(&values).insert(task.name, result);
-                        Ok(())
+                        Ok::<_, io::Error>(())
                     })
                 })
                 .collect();
-            let ended = running.into_iter().map(|thread| thread.join());
-            ended
-                .map(|result| result.expect("no task panics"))
-                .collect::<io::Result<()>>()
+            let mut ended = running.into_iter().map(|thread| thread.join());
+            ended.try_for_each(|result| result.expect("no task panics"))
         })?;
     }
     Ok(values.into_inner().expect("no task panics"))

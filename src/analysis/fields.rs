@@ -283,6 +283,6 @@ mod tests {
         let fields = Fields::of_rows(rows.iter().map(|(k, v)| (*k, v)));
         assert_eq!(fields.text(NODE_ID).as_deref(), Some("new"));
         assert_eq!(fields.count(RETRY_COUNT), Some(3));
-        assert_eq!(fields.first(EDGE_TO), None);
+        assert!(fields.first(EDGE_TO).is_none());
     }
 }

@@ -49,6 +49,7 @@ static CHANGING: Mutex<()> = Mutex::new(());
 static RECORDS: AtomicBool = AtomicBool::new(false);
 
 /// Whether [`global`] may record.
+#[cfg(feature = "macros")]
 #[inline(always)]
 pub(crate) fn global_records() -> bool {
     // Relaxed: whoever looks too early or too late records as if it had called then.

@@ -9,6 +9,7 @@ mod volatile;
 
 pub use backends::BackendError;
 pub use error::{FlushError, OpenError, Shutdown};
+#[cfg(feature = "macros")]
 pub(crate) use global::global_records;
 pub use global::{global, init, reset, InitError};
 use volatile::Volatile;
