@@ -5,7 +5,8 @@ use std::sync::{atomic::Ordering, Arc};
 use super::{
     engine::Engine,
     local::{self, Current},
-    run::{Run, Sampled},
+    run::Run,
+    state::Sampled,
     write::TraceBegin,
 };
 use crate::record::layout::NAME_NONE;

@@ -6,9 +6,10 @@ use super::{
     failure,
     held::Held,
     local,
-    run::{Run, RunState},
+    run::Run,
     scope::{ContextGuard, Open},
     span::ActiveSpan,
+    state::RunState,
     write,
 };
 use crate::record::{

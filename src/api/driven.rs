@@ -14,8 +14,9 @@ use super::{
     local::{self, Current, Local},
     options::TraceOptions,
     passed::{Passed, PassedOn},
-    run::{Run, Sampled},
+    run::Run,
     scope::{self, Open},
+    state::Sampled,
     write::{self, Point, SpanEnd},
 };
 use crate::{
@@ -314,7 +315,9 @@ impl Driven {
             return engine.lose_closed(RecordKind::Span);
         }
         if self.sampled == Sampled::No {
-            attributes.map(|list| local::recycle(engine, list));
+            if let Some(list) = attributes {
+                local::recycle(engine, list);
+            }
             return;
         }
         local::with(engine, RecordKind::Span, |local| {
@@ -362,7 +365,9 @@ pub(crate) fn event(
         let place = Position::resolve(local, above);
         let sampled = place.map_or(Sampled::Yes, |place| place.sampled);
         if sampled == Sampled::No {
-            attributes.map(|list| local.recycle(list));
+            if let Some(list) = attributes {
+                local.recycle(list);
+            }
             return;
         }
         let point = Point {

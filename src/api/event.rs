@@ -6,7 +6,7 @@ use super::{
     engine::Engine,
     held::Held,
     local::{self, Local},
-    run::RunState,
+    state::RunState,
     write::{self, Measurement, Point},
 };
 use crate::record::{

@@ -8,7 +8,7 @@
 
 use std::{any::Any, error::Error, fmt::Display};
 
-use super::{local, run::RunState, scope};
+use super::{local, scope, state::RunState};
 use crate::record::{
     attributes::AttributeBuffer, kinds::Status, layout::flag, names::Name, wellknown,
 };

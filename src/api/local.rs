@@ -9,8 +9,9 @@ use std::{cell::RefCell, sync::Arc};
 
 use super::{
     engine::Engine,
-    run::{RunState, Sampled, POOLED_RUNS},
+    run::POOLED_RUNS,
     scope::Scoped,
+    state::{RunState, Sampled},
 };
 use crate::{
     record::{

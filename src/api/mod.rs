@@ -31,6 +31,7 @@ pub(crate) mod run;
 mod scope;
 mod series;
 mod span;
+mod state;
 mod steps;
 // One bridge needs it.
 #[cfg_attr(not(feature = "opentelemetry-0-33"), allow(dead_code))]

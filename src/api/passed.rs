@@ -6,7 +6,8 @@ use super::{
     engine::Engine,
     local::{self, Local},
     options::TraceOptions,
-    run::{Run, RunState, Sampled},
+    run::Run,
+    state::{RunState, Sampled},
 };
 use crate::{
     record::{

@@ -6,7 +6,7 @@
 use super::{
     held::Held,
     local::{self, Current, Local},
-    run::{RunState, Sampled},
+    state::{RunState, Sampled},
     write::{self, Shown, SpanEnd, TraceBegin},
 };
 use crate::{

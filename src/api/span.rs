@@ -6,8 +6,9 @@ use super::{
     detached::DetachedSpan,
     failure,
     held::Held,
-    run::{Run, RunState},
+    run::Run,
     scope::{self, Parent},
+    state::RunState,
 };
 use crate::record::{
     attributes::{AttributeBuffer, AttributeValue},

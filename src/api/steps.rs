@@ -5,8 +5,9 @@ use std::{error::Error, fmt, marker::PhantomData};
 
 use super::{
     failure, local,
-    run::{Run, RunState},
+    run::Run,
     scope::{self, Parent},
+    state::RunState,
 };
 use crate::record::{
     attributes::{AttributeBuffer, AttributeValue},

@@ -13,7 +13,7 @@ use std::sync::{
     Arc,
 };
 
-use super::storage;
+use super::wiped::wiped_page;
 
 const HOME: u32 = 2;
 const OPEN: u32 = 1;
@@ -51,7 +51,7 @@ impl Gate {
                 .ok()?;
             Some(i * 64 + before.trailing_ones() as usize)
         })?;
-        let page = storage::wiped_page();
+        let page = wiped_page();
         let word = &page.unwrap_or(&PLAIN)[index];
         word.store(HOME, Ordering::Relaxed);
         let slot = Slot {
@@ -88,7 +88,7 @@ impl Gate {
 
 impl Drop for Slot {
     fn drop(&mut self) {
-        let page = storage::wiped_page().unwrap_or(&PLAIN);
+        let page = wiped_page().unwrap_or(&PLAIN);
         page[self.index].store(0, Ordering::Relaxed);
         let bit = 1 << (self.index % 64);
         TAKEN[self.index / 64].fetch_and(!bit, Ordering::Relaxed);

@@ -57,6 +57,7 @@ mod storage;
 #[cfg(all(test, not(loom)))]
 mod tests;
 mod tickets;
+mod wiped;
 
 pub use consumer::Consumers;
 pub use gate::Gate;

@@ -7,7 +7,7 @@
 //!   and `limit <= head as loaded + capacity`, so the two never meet
 //! - whatever another process writes into the shared words, no access leaves the mapping
 //!
-//! All unsafe code of the stage is in this file; loom's double of [`Memory`] is
+//! All unsafe code of the stage but that of `wiped.rs` is in this file; loom's double of [`Memory`] is
 //! `storage_loom.rs`. The table of fields and orderings is in `mod.rs`.
 
 #![expect(
@@ -17,7 +17,7 @@
 
 use std::ptr::NonNull;
 #[cfg(not(loom))]
-use std::{alloc, io, sync::atomic::AtomicU32, sync::OnceLock};
+use std::{alloc, io};
 
 use super::layout::at;
 #[cfg(not(loom))]
@@ -28,7 +28,7 @@ use crate::sync::{fence_at, ord, Arc, AtomicU64, Ordering};
 #[path = "storage_loom.rs"]
 mod model;
 #[cfg(loom)]
-pub use model::{wiped_page, Cells, Memory, Words};
+pub use model::{Cells, Memory, Words};
 
 /// Words as the reader hands them out.
 #[cfg(not(loom))]
@@ -580,33 +580,4 @@ impl Reader {
         // the head before this one; whoever sees that sees this head.
         fence_at!(SlotBegin, Release);
     }
-}
-
-/// A page of words that read 0 in a forked child, if the system can do that.
-///
-/// It is never unmapped. There is one for the process.
-#[cfg(not(loom))]
-pub fn wiped_page() -> Option<&'static [AtomicU32; 1024]> {
-    static PAGE: OnceLock<Option<&'static [AtomicU32; 1024]>> = OnceLock::new();
-    #[cfg(not(target_os = "linux"))]
-    return *PAGE.get_or_init(|| None);
-    #[cfg(target_os = "linux")]
-    *PAGE.get_or_init(|| {
-        use rustix::mm;
-        let access = mm::ProtFlags::READ | mm::ProtFlags::WRITE;
-        let flags = mm::MapFlags::PRIVATE;
-        let bytes = rustix::param::page_size();
-        // SAFETY: a new anonymous mapping at a place that the kernel picks.
-        let base =
-            unsafe { mm::mmap_anonymous(std::ptr::null_mut(), bytes, access, flags) }.ok()?;
-        // SAFETY: our own mapping, which nobody has seen yet.
-        let wiped = unsafe { mm::madvise(base, bytes, mm::Advice::LinuxWipeOnFork) };
-        if wiped.is_err() {
-            // SAFETY: as above.
-            let _ = unsafe { mm::munmap(base, bytes) };
-            return None;
-        }
-        // SAFETY: at least 4096 zeroed bytes, page-aligned, never unmapped; all access is atomic.
-        Some(unsafe { &*base.cast() })
-    })
 }

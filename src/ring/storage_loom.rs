@@ -108,8 +108,3 @@ impl Cells {
         (0..words).map(word).collect::<Vec<_>>().into()
     }
 }
-
-/// There is no forking inside a model.
-pub fn wiped_page() -> Option<&'static [std::sync::atomic::AtomicU32; 1024]> {
-    None
-}

@@ -1,0 +1,188 @@
+//! What the handles of one run share, and how a run ends.
+
+use std::sync::{
+    atomic::{AtomicU32, AtomicU64, Ordering},
+    Arc, Mutex, MutexGuard, PoisonError,
+};
+
+use super::{
+    engine::Engine,
+    local::{self, Current, Local},
+    passed::Passed,
+    scope::no_verdict,
+    write::{self, Shown, TraceFinish},
+};
+use crate::{
+    record::{
+        attributes::AttributeBuffer,
+        id::TraceId,
+        kinds::Status,
+        layout::{flag, RecordKind},
+        names::Name,
+    },
+    sampling::Threshold,
+};
+
+/// What the handles of one run share. Threads keep a few for their next runs, so that starting a
+/// run allocates nothing in steady state.
+#[derive(Debug)]
+pub(crate) struct RunState {
+    pub(super) engine: Arc<Engine>,
+    pub(super) trace: TraceId,
+    /// Low half of the trace id, which tells runs of this process apart.
+    pub(super) low: u64,
+    pub(super) name: u32,
+    pub(super) start: u64,
+    pub(super) flags: u16,
+    pub(super) threshold: Threshold,
+    pub(super) sampled: Sampled,
+    /// Where it is shown as open, if it is held: a crash judges by that.
+    pub(super) shown: Option<Shown>,
+    /// Handles that users hold. The last one to go ends the run.
+    pub(super) handles: AtomicU32,
+    /// 0 while the run is open.
+    pub(super) ended: AtomicU64,
+    pub(super) attributes: Mutex<Option<Box<AttributeBuffer>>>,
+    /// What came with the call that it serves.
+    pub(super) passed: Option<Arc<Passed>>,
+}
+
+/// What is recorded of a run.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Sampled {
+    /// Everything.
+    Yes,
+    /// Everything, into a ring that holds it until it is known how the run went.
+    Held,
+    /// Nothing.
+    No,
+}
+
+impl RunState {
+    /// What a thread is in while this span of it is the innermost one there.
+    #[inline(always)]
+    pub(super) fn current(&self, span: u64) -> Current {
+        Current {
+            trace: self.low,
+            high: (self.trace.as_u128() >> 64) as u64,
+            span,
+            sampled: self.sampled,
+        }
+    }
+
+    fn attributes(&self) -> MutexGuard<'_, Option<Box<AttributeBuffer>>> {
+        self.attributes
+            .lock()
+            .unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// Adds attributes to the trace, if they will be written. `write` runs user code, which may
+    /// come back here, so it does not run while the lock is held. A forked child must not wait for
+    /// the lock, which a thread that it lacks may hold.
+    pub(super) fn describe(&self, write: impl FnOnce(&mut AttributeBuffer)) {
+        if !self.engine.gate.is_open() {
+            return;
+        }
+        let mut added = local::buffer(&self.engine);
+        write(&mut added);
+        let mut attributes = self.attributes();
+        match &mut *attributes {
+            Some(attributes) => attributes.extend(&added),
+            none => {
+                *none = Some(added);
+                return;
+            }
+        }
+        drop(attributes);
+        local::recycle(&self.engine, added);
+    }
+
+    /// A handle goes away.
+    pub(super) fn release(&self) {
+        // AcqRel: the last handle sees everything that the others did, as in `Arc`.
+        if self.handles.fetch_sub(1, Ordering::AcqRel) == 1 {
+            // Relaxed: no other handle is left.
+            if self.ended.load(Ordering::Relaxed) == 0 {
+                self.end(no_verdict());
+            }
+        }
+    }
+
+    /// Whether it is held until it is known how it went.
+    #[inline(always)]
+    pub(super) fn is_held(&self) -> bool {
+        self.sampled == Sampled::Held
+    }
+
+    /// It is over: no longer shown as open.
+    fn hide(&self, local: &mut Local, Shown { ring, slot }: Shown) {
+        match local.ring(true) {
+            Some(own) if own.ring() == ring => own.close(slot),
+            _ => {
+                let rings = &self.engine.rings;
+                rings.close_open_span(ring.0, slot, self.start);
+            }
+        }
+    }
+
+    /// Whether a run that went like this is kept, and the whole probability of that where it is
+    /// not the one that its start was recorded with.
+    fn judge(&self, status: Status, ticks: u64) -> (bool, Option<f64>) {
+        let Some(outcome) = self.engine.sampling.outcome() else {
+            return (true, None);
+        };
+        let whole = outcome.threshold(status, self.engine.length(ticks));
+        let kept = !self.is_held() || whole.keeps(self.trace);
+        // The same part of the id decides both times, so the lower threshold is the whole.
+        let lower = kept && whole < self.threshold;
+        (kept, lower.then(|| whole.rate()))
+    }
+
+    pub(super) fn end(&self, status: Status) {
+        // AcqRel: one handle wins; it sees what the others set before they let go.
+        if self.ended.swap(1, Ordering::AcqRel) != 0 {
+            return;
+        }
+        if !self.engine.gate.is_open() {
+            return self.engine.lose_closed(RecordKind::TraceEnd);
+        }
+        if let Some(passed) = &self.passed {
+            self.engine.no_longer_carries(self.low, passed);
+        }
+        let attributes = self.attributes().take();
+        local::with(&self.engine, RecordKind::TraceEnd, |local| {
+            let mut attributes = attributes;
+            let mut name = self.name;
+            if name == crate::record::layout::NAME_INLINE {
+                // The text stands in the start record.
+                name = crate::record::layout::NAME_NONE;
+            }
+            let error = status == Status::Error
+                && attributes.as_ref().is_some_and(|a| !a.words().is_empty());
+            let end = self.engine.tick();
+            let (kept, rate) = self.judge(status, end.saturating_sub(self.start));
+            if let Some(rate) = rate {
+                let buffer = attributes.get_or_insert_with(|| local.buffer());
+                buffer.push_named(Name::of_id(crate::record::wellknown::SAMPLING_RATE), &rate);
+            }
+            let mut flags = self.flags;
+            for (is, bit) in [(error, flag::ERROR), (!kept, flag::PROVISIONAL)] {
+                flags |= if is { bit } else { 0 };
+            }
+            let end = TraceFinish {
+                trace: self.trace,
+                name,
+                start: self.start,
+                end,
+                status,
+                flags,
+                threshold: rate.map_or(0, |rate| Threshold::of_rate(rate).bits() + 1),
+                held: self.is_held(),
+            };
+            write::trace_end(local, end, attributes.take());
+            if let Some(shown) = self.shown {
+                self.hide(local, shown);
+            }
+        });
+    }
+}
