@@ -177,6 +177,11 @@ fn functions_are_spans_of_the_instance_and_nothing_before_it_is_there() {
     });
     there.ok();
     let trace = run.trace_id().unwrap();
+    let outer = manager.get_trace(trace).unwrap().unwrap().trace;
+    assert!(
+        outer.is_active(),
+        "a call on another thread does not end it"
+    );
     run.ok();
     let filter = Filter::new().trace_id(trace).name("plain").all();
     let below = manager.query_spans(&filter).unwrap();

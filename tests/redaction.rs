@@ -55,7 +55,7 @@ fn record(manager: &Manager) {
     span.set("text", SECRET);
     span.set("map", Value::Map(vec![("in".into(), SECRET.into())]));
     span.fail(&io::Error::other(format!("cannot open {SECRET}")));
-    let mut detached = run.span("detached").detach(&run);
+    let mut detached = run.span("detached").with("early", SECRET).detach(&run);
     detached.set("late", SECRET);
     detached.ok();
     run.event("milestone", "event")
