@@ -401,7 +401,7 @@ fn instrument_nodes() {
 }
 
 /// What the first node has under a key.
-fn kept(options: &[(&str, &str)], key: &str) -> Option<Value> {
+fn captured(options: &[(&str, &str)], key: &str) -> Option<Value> {
     let (_manager, _dir, spans) = observed(options);
     let with = spans.iter().filter(|span| span.name == "a");
     let mut values = with.filter_map(|span| span.attributes.get(key).cloned());
@@ -410,42 +410,42 @@ fn kept(options: &[(&str, &str)], key: &str) -> Option<Value> {
 
 #[test]
 fn capture_inputs() {
-    assert_eq!(kept(&[], "inputs"), None, "not by default");
+    assert_eq!(captured(&[], "inputs"), None, "not by default");
     let text = Some("\"some input\"".into());
-    assert_eq!(kept(&[("capture_inputs", "true")], "inputs"), text);
-    assert_eq!(kept(&[("capture_inputs", "true")], "outputs"), None);
+    assert_eq!(captured(&[("capture_inputs", "true")], "inputs"), text);
+    assert_eq!(captured(&[("capture_inputs", "true")], "outputs"), None);
 }
 
 #[test]
 fn capture_outputs() {
-    assert_eq!(kept(&[], "outputs"), None, "not by default");
+    assert_eq!(captured(&[], "outputs"), None, "not by default");
     let text = Some("[1, 2]".into());
-    assert_eq!(kept(&[("capture_outputs", "true")], "outputs"), text);
-    assert_eq!(kept(&[("capture_outputs", "true")], "inputs"), None);
+    assert_eq!(captured(&[("capture_outputs", "true")], "outputs"), text);
+    assert_eq!(captured(&[("capture_outputs", "true")], "inputs"), None);
 }
 
 #[test]
 fn capture_sizes() {
-    assert_eq!(kept(&[], "input_size"), None, "not by default");
+    assert_eq!(captured(&[], "input_size"), None, "not by default");
     let on = [("capture_sizes", "true"), ("capture_bytes", "1")];
-    assert_eq!(kept(&on, "input_size"), Some(12u64.into()));
-    assert_eq!(kept(&on, "output_size"), Some(6u64.into()));
-    assert_eq!(kept(&on, "inputs"), None, "only how long it is");
+    assert_eq!(captured(&on, "input_size"), Some(12u64.into()));
+    assert_eq!(captured(&on, "output_size"), Some(6u64.into()));
+    assert_eq!(captured(&on, "inputs"), None, "only how long it is");
 }
 
 #[test]
 fn capture_bytes() {
     for (bytes, text) in [("5", "\"some"), ("12", "\"some input\"")] {
         let on = [("capture_inputs", "true"), ("capture_bytes", bytes)];
-        assert_eq!(kept(&on, "inputs"), Some(text.into()));
+        assert_eq!(captured(&on, "inputs"), Some(text.into()));
     }
     let both = [
         ("capture_inputs", "true"),
         ("capture_sizes", "true"),
         ("capture_bytes", "3"),
     ];
-    assert_eq!(kept(&both, "inputs"), Some("\"so".into()));
-    assert_eq!(kept(&both, "input_size"), Some(12u64.into()));
+    assert_eq!(captured(&both, "inputs"), Some("\"so".into()));
+    assert_eq!(captured(&both, "input_size"), Some(12u64.into()));
     for bytes in [0, (512 << 10) + 1] {
         let problems = Config::new("log").capture_bytes(bytes).validate();
         let problems = problems.unwrap_err().problems;
