@@ -56,7 +56,7 @@ const ARROWS: &[(&str, &[&str])] = &[
         &["backend", "log", "model", "query", "record", "tail"],
     ),
     // Whoever instruments with another library gets what a user of `api` has.
-    ("bridge", &["api", "manager", "record"]),
+    ("bridge", &["api", "manager", "record", "sampling"]),
     (
         "manager",
         &[

@@ -112,7 +112,7 @@ pub struct Config {
     /// Default: true; off, nothing is sent, and what comes is ignored.
     pub propagate_context: bool,
     /// Time between two records of a series of measurements that add up in memory. Default: 10 s;
-    /// 0 = only when `flush` or the shutdown asks.
+    /// 0 = only when `flush`, a query of the manager or the shutdown asks.
     pub metric_interval: Duration,
     /// Attributes of the process: `service.name` and the like. Default: none; up to 32 KiB.
     pub resource_attributes: AttributeMap,

@@ -478,7 +478,7 @@ mod tests {
             on_full: _,
         } = log;
         let fields = SETTINGS.iter().filter(|setting| setting.get.is_some());
-        assert_eq!(fields.count(), 21 + 7 + 7);
+        assert_eq!(fields.count(), 30 + 7 + 7);
     }
 
     #[test]
