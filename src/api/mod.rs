@@ -8,10 +8,11 @@
 //!   thread records for the first time, a trace was called from another process, a series is asked
 //!   for, or a histogram takes a value
 //!
-//! [`manager`] opens a log and hands out a [`Run`] per trace; `span`, `steps`, `event` are what a
-//! run offers, `options` how it begins; `scope` is what is open on a thread; `driven` and `told` are what bridges record;
-//! `meter` and `series` add measurements up; `passed` is what comes from other processes; `write`
-//! is where a record gets its bytes; `local` is what each thread keeps.
+//! [`manager`] opens a log and hands out a [`Run`] per trace; `options` is how one begins, `state`
+//! what its handles share; `span`, `steps`, `event` are what a run offers; `scope` is what is open on
+//! a thread, `current` finds it; `driven` and `told` are what bridges record; `meter` and `series` add
+//! measurements up; `passed` is what comes from other processes; `write` is where a record gets its
+//! bytes; `local` is what each thread keeps.
 
 mod current;
 mod detached;
@@ -48,7 +49,6 @@ pub use options::TraceOptions;
 pub(crate) use passed::{Passed, PassedOn};
 pub use run::Run;
 pub use scope::ContextGuard;
-
 #[cfg(feature = "metrics-0-24")]
 pub(crate) use series::MOST as MOST_SERIES;
 pub use span::ActiveSpan;

@@ -27,6 +27,18 @@ pub struct TraceOptions {
 }
 
 impl TraceOptions {
+    /// What most traces begin with: nothing to make, nothing to drop.
+    pub(crate) const NONE: &'static Self = &Self {
+        id: None,
+        foreign: None,
+        remote_parent: None,
+        caller: None,
+        graph: None,
+        attributes: AttributeBuffer::EMPTY,
+        passed: None,
+        tick: None,
+    };
+
     /// A fresh id and no parent.
     pub fn new() -> Self {
         Self::default()

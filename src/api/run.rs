@@ -85,7 +85,8 @@ impl Run {
             let remote_parent = options.remote_parent.or(caller.map(|(_, span)| span));
             let (sampled, threshold) = engine.sampling.decide(&Asked {
                 trace,
-                graph: options.graph.as_deref().unwrap_or_else(|| name.text()),
+                graph: options.graph.as_deref(),
+                name,
                 caller: options
                     .caller
                     .or_else(|| passed.and_then(|passed| passed.decision())),

@@ -218,7 +218,7 @@ impl Manager {
     /// Begins a trace with a fresh id.
     #[inline]
     pub fn start_trace<'n>(&self, name: impl Into<Name<'n>>) -> Run {
-        self.start_trace_with(name, &TraceOptions::default())
+        self.start_trace_with(name, TraceOptions::NONE)
     }
 
     /// Begins a trace.

@@ -1,7 +1,7 @@
 //! All that a configuration says about sampling.
 
 use super::{GraphRates, Outcome, Threshold};
-use crate::record::id::TraceId;
+use crate::record::{id::TraceId, names::Name};
 
 /// How the traces of one manager are sampled.
 #[derive(Clone, Debug, Default)]
@@ -19,8 +19,9 @@ pub(crate) struct Rules {
 #[derive(Clone, Copy, Debug)]
 pub(crate) struct Asked<'a> {
     pub(crate) trace: TraceId,
-    /// What graphs are told apart by.
-    pub(crate) graph: &'a str,
+    /// What graphs are told apart by, where it is not the name.
+    pub(crate) graph: Option<&'a str>,
+    pub(crate) name: Name<'a>,
     /// Whether a caller in another process sampled it, and its threshold.
     pub(crate) caller: Option<(bool, Option<Threshold>)>,
 }
@@ -49,17 +50,18 @@ impl Rules {
             Some((true, theirs)) if self.parent_based => (true, theirs.unwrap_or_default()),
             Some((false, _)) if self.parent_based => (false, Threshold::NEVER),
             _ => {
-                let threshold = self.threshold(asked.graph);
+                let threshold = self.threshold(asked);
                 (threshold.keeps(asked.trace), threshold)
             }
         }
     }
 
     #[inline]
-    fn threshold(&self, graph: &str) -> Threshold {
+    fn threshold(&self, asked: &Asked<'_>) -> Threshold {
         if self.graphs.is_empty() {
             return self.general;
         }
+        let graph = asked.graph.unwrap_or_else(|| asked.name.text());
         let rate = self.graphs.rate_of(graph);
         rate.map_or(self.general, Threshold::of_rate)
     }
@@ -83,7 +85,8 @@ mod tests {
         let quarter = Threshold::of_rate(0.25);
         let asked = |graph, caller| Asked {
             trace,
-            graph,
+            graph: Some(graph),
+            name: Name::from(""),
             caller,
         };
         let (no, yes) = (Threshold::NEVER, Threshold::ALWAYS);

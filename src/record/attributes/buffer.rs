@@ -26,6 +26,16 @@ pub struct AttributeBuffer {
 pub const MAX_ATTRIBUTES: u16 = 4096;
 
 impl AttributeBuffer {
+    /// Nothing, without memory of its own.
+    pub const EMPTY: Self = Self {
+        words: Vec::new(),
+        count: 0,
+        dropped: 0,
+        truncated: false,
+        spelled: 0,
+        spelled_words: 0,
+    };
+
     /// Room for `words` eight-byte words before the first growth.
     pub fn with_capacity(words: usize) -> Self {
         Self {
