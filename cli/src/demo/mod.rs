@@ -18,6 +18,7 @@ mod report;
 mod rounds;
 
 use std::{
+    backtrace::{Backtrace, BacktraceStatus},
     path::{Path, PathBuf},
     time::{Duration, Instant},
 };
@@ -89,6 +90,11 @@ pub fn run(args: &DemoArgs, dir: Option<PathBuf>, out: &mut Output) -> Result<Ve
         ));
     }
     out.note("each was read once before, so that the disk is no part of the figures");
+    if Backtrace::capture().status() == BacktraceStatus::Captured {
+        out.note(
+            "RUST_BACKTRACE is set: each failed node keeps a stack trace, and that is part of them",
+        );
+    }
 
     let cost = cost::measure()?;
     let engine = Engine::open(place.dir())?;
