@@ -123,8 +123,9 @@ impl Stats {
     /// Adds lost records.
     pub(crate) fn add_lost(&mut self, cause: LossCause, records: u64) {
         if records > 0 {
-            *self.lost.entry(cause.as_str()).or_default() += records;
-            self.dropped_count += records;
+            let lost = self.lost.entry(cause.as_str()).or_default();
+            *lost = lost.saturating_add(records);
+            self.dropped_count = self.dropped_count.saturating_add(records);
         }
     }
 }

@@ -93,7 +93,7 @@ fn drain_instance(
     for (place, total) in &held.sampled_out {
         let loss = (LossCause::SampledOut as u8, 0, *total);
         found.rings[*place].losses.push(loss);
-        report.sampled_out += total;
+        report.sampled_out = report.sampled_out.saturating_add(*total);
     }
     for (_, wanted) in &held.copies {
         note_open(&mut open, &wanted.words);

@@ -72,6 +72,17 @@ pub struct VerifyReport {
     pub problems: Vec<String>,
 }
 
+impl VerifyReport {
+    /// Adds records that the log says are lost; `hole` where they leave one in their ring. Totals
+    /// that a stray write left in a ring's header are any numbers.
+    fn lose(&mut self, records: u64, hole: bool) {
+        self.recorded_losses = self.recorded_losses.saturating_add(records);
+        if hole {
+            self.recorded_holes = self.recorded_holes.saturating_add(records);
+        }
+    }
+}
+
 /// Reads the whole log in `dir` and checks it.
 ///
 /// # Errors
@@ -293,8 +304,7 @@ impl Check {
     fn finish(mut self) -> VerifyReport {
         for gap in self.gaps.values() {
             let records = gap.records.unwrap_or(0);
-            self.report.recorded_losses += records;
-            self.report.recorded_holes += records;
+            self.report.lose(records, true);
         }
         for (instance, path) in std::mem::take(&mut self.timeless) {
             if !self.anchored.contains(&instance) {
@@ -310,14 +320,11 @@ impl Check {
             if *cause == LossCause::SampledOut as u8 {
                 continue;
             }
-            self.report.recorded_losses += total;
             let hole = matches!(
                 LossCause::from_u8(*cause),
                 Some(LossCause::Disk | LossCause::Damaged | LossCause::Flusher)
             );
-            if hole && *ring != RING_FLUSHER {
-                self.report.recorded_holes += total;
-            }
+            self.report.lose(*total, hole && *ring != RING_FLUSHER);
         }
         let r = &mut self.report;
         let recorded = &self.gaps;

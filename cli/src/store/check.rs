@@ -26,7 +26,7 @@ pub fn verify(dir: &Path) -> Result<Verified, Failure> {
         all.spans += report.spans;
         all.damaged_frames += damaged + report.unreadable.len() as u64;
         all.torn_bytes += report.torn_bytes;
-        all.lost += report.recorded_losses;
+        all.lost = all.lost.saturating_add(report.recorded_losses);
         all.index_ok &= report.wrong_indexes.is_empty();
         let name = path.display();
         all.problems.extend(
@@ -110,11 +110,11 @@ impl Recovered {
         self.torn_bytes += other.torn_bytes;
         self.damaged_frames += other.damaged_frames;
         self.damaged_ring_bytes += other.damaged_ring_bytes;
-        self.lost += other.lost;
+        self.lost = self.lost.saturating_add(other.lost);
     }
 
     /// Whether something is gone that had been recorded.
     pub fn lost_something(&self) -> bool {
-        self.lost + self.torn_bytes + self.damaged_frames + self.damaged_ring_bytes > 0
+        self.lost > 0 || self.torn_bytes + self.damaged_frames + self.damaged_ring_bytes > 0
     }
 }

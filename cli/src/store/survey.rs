@@ -57,10 +57,11 @@ pub fn stats(dir: &Path) -> Result<DirStats, Failure> {
         for (cause, kind, total) in lost(&snapshot) {
             // Held until their trace ended, and not kept: as it was to be.
             if cause == LossCause::SampledOut.as_str() {
-                stats.sampled_out += total;
+                stats.sampled_out = stats.sampled_out.saturating_add(total);
                 continue;
             }
-            *losses.entry((cause, kind)).or_default() += total;
+            let lost: &mut u64 = losses.entry((cause, kind)).or_default();
+            *lost = lost.saturating_add(total);
         }
         stats
             .backends
@@ -75,7 +76,9 @@ pub fn stats(dir: &Path) -> Result<DirStats, Failure> {
         })
         .filter(|kind| kind.records > 0)
         .collect();
-    stats.lost = losses.values().sum();
+    stats.lost = losses
+        .values()
+        .fold(0, |sum, lost| sum.saturating_add(*lost));
     let loss = |((cause, kind), records)| Loss {
         cause,
         kind,
