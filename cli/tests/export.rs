@@ -6,7 +6,7 @@ use std::{collections::BTreeSet, fs};
 
 use common::{
     call, emberlog,
-    moving::{beside, count, export, lines, url},
+    moving::{beside, count, export, lines, made_database, url},
     Log,
 };
 use emberlog::{Config, Manager};
@@ -296,19 +296,7 @@ fn refused_rows_lie_beside_the_cursor_wherever_that_is() {
     let log = Log::sample();
     let state = beside(&log, "state");
     let state = ["--state", state.to_str().unwrap()];
-    let sqlite = beside(&log, "rows.db");
-    let to = url("sqlite", &sqlite);
-    export(
-        &log,
-        &[
-            "--to",
-            &to,
-            "--type",
-            "nothing",
-            "--cursor",
-            "makes-the-file",
-        ],
-    );
+    let (sqlite, to) = made_database(&log);
     let db = Connection::open(&sqlite).unwrap();
     db.execute_batch(
         "CREATE TRIGGER picky BEFORE INSERT ON span_rows WHEN NEW.name = 'answer'
@@ -336,19 +324,7 @@ fn refused_rows_lie_beside_the_cursor_wherever_that_is() {
 #[test]
 fn a_locked_database_is_waited_for_and_a_refusing_one_is_not() {
     let log = Log::sample();
-    let sqlite = beside(&log, "rows.db");
-    let to = url("sqlite", &sqlite);
-    export(
-        &log,
-        &[
-            "--to",
-            &to,
-            "--type",
-            "nothing",
-            "--cursor",
-            "makes-the-file",
-        ],
-    );
+    let (sqlite, to) = made_database(&log);
     let db = Connection::open(&sqlite).unwrap();
     db.execute_batch("BEGIN IMMEDIATE").unwrap();
     let said = log.ask(&["export", "--to", &to, "--retry-for", "1s"]);

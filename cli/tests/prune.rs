@@ -3,7 +3,7 @@
 mod common;
 
 use common::{
-    moving::{beside, count, export, segment_more, segments, url},
+    moving::{beside, count, export, made_database, segment_more, segments, url},
     Log,
 };
 use rusqlite::Connection;
@@ -75,20 +75,8 @@ fn prune_refuses_where_somebody_writes() {
 #[test]
 fn refused_rows_are_set_aside_and_sent_again() {
     let log = Log::sample();
-    let sqlite = beside(&log, "rows.db");
-    let to = url("sqlite", &sqlite);
     // A database that takes no node with this name.
-    export(
-        &log,
-        &[
-            "--to",
-            &to,
-            "--type",
-            "nothing",
-            "--cursor",
-            "makes-the-file",
-        ],
-    );
+    let (sqlite, to) = made_database(&log);
     let db = Connection::open(&sqlite).unwrap();
     db.execute_batch(
         "CREATE TRIGGER picky BEFORE INSERT ON span_rows WHEN NEW.name = 'answer'
@@ -157,19 +145,7 @@ fn refused_rows_are_set_aside_and_sent_again() {
 #[test]
 fn set_aside_rows_are_dropped() {
     let log = Log::sample();
-    let sqlite = beside(&log, "rows.db");
-    let to = url("sqlite", &sqlite);
-    export(
-        &log,
-        &[
-            "--to",
-            &to,
-            "--type",
-            "nothing",
-            "--cursor",
-            "makes-the-file",
-        ],
-    );
+    let (sqlite, to) = made_database(&log);
     let picky = "CREATE TRIGGER picky BEFORE INSERT ON metric_rows
          BEGIN SELECT RAISE(ABORT, 'no metrics'); END";
     Connection::open(&sqlite)

@@ -259,7 +259,7 @@ impl<'a, T: Debug> ByDebug<'a> for Shown<'a, T> {
 
 /// For what has none.
 pub trait ByNothing {
-    /// A placeholder.
+    /// `_`, for a value that cannot be shown.
     fn show(&self) -> &'static dyn Debug;
 }
 

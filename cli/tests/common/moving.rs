@@ -34,6 +34,22 @@ pub fn export(log: &Log, args: &[&str]) -> Value {
     report
 }
 
+/// A database that `export` made beside the log, without a row in it, and the URL that names it.
+pub fn made_database(log: &Log) -> (PathBuf, String) {
+    let path = beside(log, "rows.db");
+    let to = url("sqlite", &path);
+    let nothing = [
+        "--to",
+        &to,
+        "--type",
+        "nothing",
+        "--cursor",
+        "makes-the-file",
+    ];
+    export(log, &nothing);
+    (path, to)
+}
+
 pub fn count(database: &Path, sql: &str) -> i64 {
     let db = Connection::open(database).unwrap();
     db.query_row(sql, [], |row| row.get(0)).unwrap()
