@@ -199,6 +199,8 @@ impl SegmentView {
             self.forget();
             return;
         }
+        // More frames need a longer bitmap, from here on; checking them again is cheap.
+        self.checked = OnceLock::new();
         if let Some(Index::Scan(scan)) = self.index.get_mut() {
             scan.forget_torn();
             extend(scan, &self.map, self.end, self.proven);
@@ -207,8 +209,6 @@ impl SegmentView {
             self.learn(&mut meta);
             let _ = self.meta.set(meta);
         }
-        // More frames need a longer bitmap; checking them again is cheap.
-        self.checked = OnceLock::new();
     }
 
     /// A view of the same that can be refreshed while others use this one.

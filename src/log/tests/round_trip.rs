@@ -52,6 +52,29 @@ fn what_was_committed_is_read_and_what_was_not_is_not() {
 }
 
 #[test]
+fn a_view_in_use_learns_names_from_any_number_of_frames_more() {
+    let dir = tempfile::tempdir().unwrap();
+    let (mut writer, housekeeper) = open(dir.path(), &options());
+    let mut snapshot = Snapshot::open(dir.path()).unwrap();
+    for round in 1..4 {
+        for n in 0..50 {
+            append(&mut writer, 3, n, &spans(3, n, n + 1));
+            writer.append_own(&prologue()).unwrap();
+        }
+        writer.commit().unwrap();
+        snapshot.refresh().unwrap();
+        let view = &snapshot.segments()[0];
+        assert_eq!(view.frames().len(), 1 + round * 100);
+        for number in 0..view.frames().len() {
+            view.frame(number as u32).unwrap();
+        }
+        assert_eq!(view.names().get(256), Some("fetch"));
+    }
+    writer.close().unwrap();
+    housekeeper.stop().unwrap();
+}
+
+#[test]
 fn a_new_open_begins_a_new_segment_and_positions_only_grow() {
     let dir = tempfile::tempdir().unwrap();
     let mut last = Position::START;
