@@ -108,6 +108,40 @@ mod bridged {
         (told, counts)
     }
 
+    /// Whoever calls from a bridged span, or finds the run on the thread, says how likely the trace is.
+    #[test]
+    fn ones_own_threshold_is_told_from_wherever_the_call_is_made() {
+        let (manager, _dir) = open(0.25);
+        let subscriber = tracing_subscriber::registry().with(Layer::new(&manager));
+        let mut kept = 0;
+        tracing::subscriber::with_default(subscriber, || {
+            while kept < 5 {
+                let root = tracing::info_span!("root");
+                let told = root.in_scope(|| {
+                    let child = tracing::info_span!("child");
+                    let native = child.in_scope(|| manager.current_run().context());
+                    [root.trace_context(), child.trace_context(), native]
+                });
+                let sampled = told[0].is_sampled();
+                kept += u32::from(sampled);
+                for told in told {
+                    assert!(told.trace_id().is_some());
+                    assert_eq!(told.is_sampled(), sampled);
+                    assert_eq!(told.tracestate(), if sampled { "ot=th:c" } else { "" });
+                }
+            }
+        });
+        let run = loop {
+            let run = manager.start_trace("native");
+            if run.is_sampled() {
+                break run;
+            }
+        };
+        let _span = run.span("open");
+        assert_eq!(manager.current_run().context(), run.context());
+        assert_eq!(run.context().tracestate(), "ot=th:c");
+    }
+
     #[test]
     fn a_bridged_trace_is_recorded_whole_or_not_at_all() {
         let (told, counts) = counts(1.0, false);

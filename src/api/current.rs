@@ -26,7 +26,10 @@ impl Run {
                     name: NAME_NONE,
                     tick: 0,
                     remote_parent: 0,
-                    threshold: 0,
+                    threshold: match current.sampled {
+                        Sampled::Yes(threshold) => threshold.bits(),
+                        Sampled::Held | Sampled::No => 0,
+                    },
                     flags: 0,
                     held: current.sampled == Sampled::Held,
                     shown: None,

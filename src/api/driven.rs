@@ -28,6 +28,7 @@ use crate::{
         names::{Name, StaticName},
     },
     ring,
+    sampling::Threshold,
 };
 
 /// What a span or event belongs to.
@@ -58,7 +59,7 @@ impl Position {
         Self {
             trace,
             span: span.map_or(0, SpanId::get),
-            sampled: Sampled::Yes,
+            sampled: Sampled::Yes(Threshold::ALWAYS),
         }
     }
 
@@ -151,7 +152,7 @@ impl Driven {
             };
             Self {
                 trace: above.map_or(TraceId::NONE, |above| above.trace),
-                sampled: above.map_or(Sampled::Yes, |above| above.sampled),
+                sampled: above.map_or(Sampled::Yes(Threshold::ALWAYS), |above| above.sampled),
                 open,
                 kind,
                 entered: false,
@@ -363,7 +364,7 @@ pub(crate) fn event(
     }
     local::with(engine, RecordKind::Event, |local| {
         let place = Position::resolve(local, above);
-        let sampled = place.map_or(Sampled::Yes, |place| place.sampled);
+        let sampled = place.map_or(Sampled::Yes(Threshold::ALWAYS), |place| place.sampled);
         if sampled == Sampled::No {
             if let Some(list) = attributes {
                 local.recycle(list);
@@ -407,11 +408,15 @@ impl Position {
 pub(crate) fn to_pass_on(engine: &Engine, place: Position) -> Option<PassedOn> {
     engine.switches.propagate.then(|| {
         let root = || root_span_id(place.trace, engine.instance);
+        let threshold = match place.sampled {
+            Sampled::Yes(threshold) => Some(threshold),
+            Sampled::Held | Sampled::No => None,
+        };
         PassedOn {
             trace: place.trace,
             span: place.span_id().unwrap_or_else(root),
-            sampled: place.sampled == Sampled::Yes,
-            threshold: None,
+            sampled: threshold.is_some(),
+            threshold,
             passed: engine.carried_by(place.trace.as_u128() as u64),
         }
     })

@@ -10,7 +10,7 @@ use std::{cell::RefCell, sync::Arc};
 use super::{
     engine::Engine,
     run::POOLED_RUNS,
-    scope::Scoped,
+    scope::{Left, Scoped},
     state::{RunState, Sampled},
 };
 use crate::{
@@ -22,6 +22,7 @@ use crate::{
         redact::Redactor,
     },
     ring::Producer,
+    sampling::Threshold,
 };
 
 /// Attribute buffers that a thread keeps for its next spans.
@@ -51,7 +52,7 @@ impl Current {
         trace: 0,
         high: 0,
         span: 0,
-        sampled: Sampled::Yes,
+        sampled: Sampled::Yes(Threshold::ALWAYS),
     };
 
     /// The whole id of the trace.
@@ -73,6 +74,8 @@ pub(crate) struct Local {
     refused: u64,
     /// Spans that are open in scopes of this thread, innermost last.
     pub(super) scopes: Vec<Scoped>,
+    /// Where this thread was before it came into runs that are not sampled, innermost last.
+    pub(super) unsampled: Vec<Left>,
     // Boxed: they move between the pool and the guards of open spans, a pointer each time.
     #[allow(clippy::vec_box)]
     buffers: Vec<Box<AttributeBuffer>>,
@@ -280,6 +283,7 @@ fn find(locals: &mut Vec<Local>, engine: &Arc<Engine>, kind: RecordKind) -> bool
         held: None,
         refused: 0,
         scopes: Vec::with_capacity(SCOPES),
+        unsampled: Vec::new(),
         buffers,
         runs: Vec::with_capacity(POOLED_RUNS),
         engine: Arc::clone(engine),

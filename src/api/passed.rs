@@ -97,7 +97,7 @@ impl Run {
         state.engine.switches.propagate.then(|| PassedOn {
             trace: state.trace,
             span: root_span_id(state.trace, state.engine.instance),
-            sampled: state.sampled == Sampled::Yes,
+            sampled: matches!(state.sampled, Sampled::Yes(_)),
             threshold: Some(state.threshold),
             passed: state.passed.clone(),
         })

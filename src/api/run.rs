@@ -17,7 +17,7 @@ use super::{
     local::{self, Local},
     options::TraceOptions,
     passed::Passed,
-    scope::{show_trace, ContextGuard, Parent},
+    scope::{self, show_trace, ContextGuard, Parent},
     span::ActiveSpan,
     state::{RunState, Sampled},
     steps::Steps,
@@ -106,7 +106,7 @@ impl Run {
                 shown: None,
             };
             let sampled = match sampled {
-                true => Sampled::Yes,
+                true => Sampled::Yes(threshold),
                 false if engine.sampling.outcome().is_some() => Sampled::Held,
                 false => return Self::pooled(engine, local, begin, Sampled::No, passed.cloned()),
             };
@@ -226,7 +226,7 @@ impl Run {
     #[inline]
     pub fn is_sampled(&self) -> bool {
         self.held()
-            .is_some_and(|state| state.sampled == Sampled::Yes)
+            .is_some_and(|state| matches!(state.sampled, Sampled::Yes(_)))
     }
 
     /// Sets an attribute of the trace. It is written when the run ends; set later, it is ignored.
@@ -270,7 +270,8 @@ impl Run {
         kind: SpanKind,
         parent: Parent,
     ) -> ActiveSpan<'_> {
-        match self.state() {
+        match self.held() {
+            Some(state) if state.sampled == Sampled::No => ActiveSpan::unsampled(state),
             // Inside, so that a disabled run does not even look at the name.
             Some(state) => ActiveSpan::begin(state, name.into(), kind, parent),
             None => ActiveSpan::disabled(),
@@ -354,14 +355,15 @@ impl Run {
     /// where work of one run continues on another thread.
     #[inline]
     pub fn enter(&self, span: Option<SpanId>) -> ContextGuard<'_> {
-        let previous = self.state().and_then(|state| {
+        let state = self.held().filter(|state| state.is_noticed());
+        let previous = state.and_then(|state| {
             local::with(&state.engine, RecordKind::Span, |local| {
                 let current = state.current(span.map_or(0, SpanId::get));
                 std::mem::replace(&mut local.current, current)
             })
         });
         ContextGuard {
-            state: Held::new(self.state()),
+            state: Held::new(state),
             previous,
             _thread: std::marker::PhantomData,
         }
@@ -378,6 +380,12 @@ impl Run {
     #[inline]
     pub fn ok(self) {
         self.finish(Status::Ok);
+    }
+
+    /// Says to this thread that it is in a run that is not sampled; whether that was news to it.
+    #[inline]
+    pub(super) fn enter_unsampled(&self) -> bool {
+        self.held().is_some_and(scope::enter_unsampled)
     }
 
     /// What is recorded into; `None` if nothing is.

@@ -112,6 +112,49 @@ pub(super) struct Scoped {
     slot: u16,
 }
 
+/// Where a thread was before it came into a run that is not sampled.
+#[derive(Debug)]
+pub(super) struct Left {
+    previous: Current,
+    /// How many spans were open in its scopes.
+    scopes: usize,
+}
+
+/// This thread comes into a run that is not sampled, so that what begins there without having been
+/// handed the run is not recorded either. Returns whether [`leave_unsampled`] has to follow: nothing
+/// is to be undone where the thread was in it already.
+#[inline(never)]
+pub(super) fn enter_unsampled(state: &RunState) -> bool {
+    let entered = state.is_noticed().then(|| {
+        local::with(&state.engine, RecordKind::Span, |local| {
+            let inside = state.current(0);
+            let comes = local.current != inside;
+            if comes {
+                let previous = std::mem::replace(&mut local.current, inside);
+                let scopes = local.scopes.len();
+                local.unsampled.push(Left { previous, scopes });
+            }
+            comes
+        })
+    });
+    entered.flatten().unwrap_or(false)
+}
+
+/// This thread is back where it was before [`enter_unsampled`].
+#[inline(never)]
+pub(super) fn leave_unsampled(state: &RunState) {
+    local::existing(&state.engine, |local| {
+        let Some(left) = local.unsampled.pop() else {
+            return;
+        };
+        // Spans that were open around it are gone where guards do not nest: then this is in none.
+        local.current = match left.scopes <= local.scopes.len() {
+            true => left.previous,
+            false => Current::NONE,
+        };
+    });
+}
+
 /// Begins a span in the scope of this thread; returns its id, 0 if it is not recorded.
 ///
 /// Not inlined on purpose, like `finish`: call sites stay small.

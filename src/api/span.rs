@@ -14,6 +14,7 @@ use crate::record::{
     attributes::{AttributeBuffer, AttributeValue},
     id::SpanId,
     kinds::{SpanKind, Status},
+    layout::flag,
     names::Name,
 };
 
@@ -27,6 +28,7 @@ use crate::record::{
 pub struct ActiveSpan<'r> {
     // Two words, so that it travels in registers; the rest is kept by the thread.
     state: Held<&'r RunState>,
+    /// 0 of a run that is not sampled.
     id: u64,
     // The scope belongs to this thread.
     _thread: PhantomData<*const ()>,
@@ -41,6 +43,25 @@ impl<'r> ActiveSpan<'r> {
             id: 0,
             _thread: PhantomData,
         }
+    }
+
+    /// A span that records nothing, as does all that begins inside it on this thread.
+    #[inline]
+    pub(super) fn unsampled(state: &'r RunState) -> Self {
+        match scope::enter_unsampled(state) {
+            true => Self {
+                state: Held::new(Some(state)),
+                id: 0,
+                _thread: PhantomData,
+            },
+            false => Self::disabled(),
+        }
+    }
+
+    /// What is recorded into; `None` if nothing is.
+    #[inline(always)]
+    fn recorded(&self) -> Option<&'r RunState> {
+        self.state.get().copied().filter(|_| self.id != 0)
     }
 
     #[inline]
@@ -69,13 +90,13 @@ impl<'r> ActiveSpan<'r> {
     /// Whether anything is recorded.
     #[inline]
     pub fn is_recording(&self) -> bool {
-        self.state.get().is_some()
+        self.recorded().is_some()
     }
 
     /// Changes the kind.
     #[inline]
     pub fn with_kind(self, kind: SpanKind) -> Self {
-        if let Some(state) = self.state.get() {
+        if let Some(state) = self.recorded() {
             scope::change(state, self.id, |open| open.kind = kind);
         }
         self
@@ -92,7 +113,7 @@ impl<'r> ActiveSpan<'r> {
     /// Sets an attribute. Set twice, the later value counts.
     #[inline(always)]
     pub fn set<'n>(&mut self, key: impl Into<Name<'n>>, value: impl AttributeValue) {
-        if let Some(state) = self.state.get() {
+        if let Some(state) = self.recorded() {
             scope::set(state, self.id, key.into(), &value);
         }
     }
@@ -100,15 +121,23 @@ impl<'r> ActiveSpan<'r> {
     /// Adds attributes that were put together before.
     #[inline]
     pub(crate) fn extend(&mut self, list: &AttributeBuffer) {
-        if let Some(state) = self.state.get() {
+        if let Some(state) = self.recorded() {
             scope::extend(state, self.id, list);
+        }
+    }
+
+    /// Says that its parent is in another process.
+    #[cfg_attr(not(feature = "tower-0-5"), allow(dead_code))]
+    pub(crate) fn mark_remote_parent(&mut self) {
+        if let Some(state) = self.recorded() {
+            scope::change(state, self.id, |open| open.flags |= flag::REMOTE_PARENT);
         }
     }
 
     /// Begins a child of this span.
     #[inline]
     pub fn child<'n>(&self, name: impl Into<Name<'n>>) -> ActiveSpan<'r> {
-        match self.state.get() {
+        match self.recorded() {
             Some(state) => Self::begin(
                 state,
                 name.into(),
@@ -122,7 +151,7 @@ impl<'r> ActiveSpan<'r> {
     /// Says how it went without ending it.
     #[inline]
     pub fn set_status(&mut self, status: Status) {
-        if let Some(state) = self.state.get() {
+        if let Some(state) = self.recorded() {
             scope::change(state, self.id, |open| open.verdict = Some(status));
         }
     }
@@ -137,7 +166,7 @@ impl<'r> ActiveSpan<'r> {
     }
 
     fn failed(&mut self, describe: impl FnOnce(&mut AttributeBuffer)) {
-        if let Some(state) = self.state.get() {
+        if let Some(state) = self.recorded() {
             failure::mark(state, self.id, describe);
         }
     }
@@ -184,17 +213,24 @@ impl<'r> ActiveSpan<'r> {
     /// of what begins here.
     #[inline]
     pub fn detach(mut self, run: &Run) -> DetachedSpan {
-        let Some(state) = self.state.take() else {
-            return DetachedSpan::disabled();
-        };
-        DetachedSpan::new(run.clone(), scope::leave(state, self.id))
+        match self.recorded() {
+            Some(state) => {
+                self.state = Held::NOTHING;
+                DetachedSpan::new(run.clone(), scope::leave(state, self.id))
+            }
+            // So that those who enter it know that it is not sampled.
+            None if !run.is_recording() => DetachedSpan::new(run.clone(), None),
+            None => DetachedSpan::disabled(),
+        }
     }
 
     /// Writes the span, once.
     #[inline]
     fn finish(&mut self, verdict: Option<Status>) {
-        if let Some(state) = self.state.take() {
-            scope::finish(state, self.id, verdict);
+        match self.state.take() {
+            Some(state) if self.id != 0 => scope::finish(state, self.id, verdict),
+            Some(state) => scope::leave_unsampled(state),
+            None => {}
         }
     }
 }

@@ -50,8 +50,8 @@ pub(crate) struct RunState {
 /// What is recorded of a run.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum Sampled {
-    /// Everything.
-    Yes,
+    /// Everything; those that it calls are told the threshold by which that was decided.
+    Yes(Threshold),
     /// Everything, into a ring that holds it until it is known how the run went.
     Held,
     /// Nothing.
@@ -106,6 +106,13 @@ impl RunState {
                 self.end(no_verdict());
             }
         }
+    }
+
+    /// Whether a thread notes that it is inside: of a run that is not sampled nothing is lost when
+    /// the log is closed.
+    #[inline]
+    pub(super) fn is_noticed(&self) -> bool {
+        self.sampled != Sampled::No || self.engine.gate.is_open()
     }
 
     /// Whether it is held until it is known how it went.

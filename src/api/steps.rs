@@ -46,6 +46,8 @@ pub struct Steps {
     /// The open node; 0 if there is none.
     id: u64,
     parent: u64,
+    /// Whether the thread came into a run that is not sampled by this.
+    unsampled: bool,
     // The scope belongs to this thread.
     _thread: PhantomData<*const ()>,
 }
@@ -58,6 +60,7 @@ impl Steps {
             run,
             id: 0,
             parent,
+            unsampled: false,
             _thread: PhantomData,
         }
     }
@@ -65,8 +68,9 @@ impl Steps {
     /// Ends the open node as succeeded, unless it has another verdict, and begins the next.
     #[inline]
     pub fn enter<'n>(&mut self, name: impl Into<Name<'n>>) {
-        if let Some(state) = self.run.state() {
-            self.id = step(state, self.id, self.parent, name.into());
+        match self.run.state() {
+            Some(state) => self.id = step(state, self.id, self.parent, name.into()),
+            None => self.unsampled = self.unsampled || self.run.enter_unsampled(),
         }
     }
 
@@ -174,6 +178,9 @@ impl Drop for Steps {
     #[inline]
     fn drop(&mut self) {
         self.leave(None);
+        if let (Some(state), true) = (self.run.held(), self.unsampled) {
+            scope::leave_unsampled(state);
+        }
     }
 }
 

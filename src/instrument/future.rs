@@ -10,7 +10,7 @@ use std::{
 use pin_project_lite::pin_project;
 
 use super::{node::DetachedNode, BUSY_NS, IDLE_NS};
-use crate::clock::Clock;
+use crate::{api::Run, clock::Clock};
 
 pin_project! {
     /// A future with its node; made by [`GraphRun::call_async`](super::GraphRun::call_async).
@@ -50,14 +50,20 @@ where
 pub(super) struct Watched {
     /// None: nothing is recorded, or it ended.
     node: Option<DetachedNode>,
+    /// The run, if it is not sampled: nothing that begins inside is recorded, whatever the thread.
+    unsampled: Option<Run>,
     begun: u64,
     busy: u64,
 }
 
 impl Watched {
     pub(super) fn new(node: DetachedNode) -> Self {
+        let run = node.run();
+        let unsampled = run.trace_id().is_some() && !run.is_recording();
+        let unsampled = unsampled.then(|| run.clone());
         let node = Some(node).filter(|node| node.id().is_some());
         Self {
+            unsampled,
             begun: node.as_ref().map_or(0, |_| Clock::get().tick()),
             node,
             busy: 0,
@@ -72,6 +78,7 @@ impl Watched {
         end: impl FnOnce(DetachedNode, &F::Output),
     ) -> Poll<F::Output> {
         let Some(node) = &mut self.node else {
+            let _scope = self.unsampled.as_ref().map(|run| run.enter(None));
             return future.poll(cx);
         };
         let polled = {

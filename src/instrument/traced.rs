@@ -55,7 +55,8 @@ impl Call {
     pub fn begin(name: &'static StaticName) -> Self {
         let manager = global();
         let run = manager.current_run();
-        let whole = !run.is_recording();
+        // Inside a run that is not sampled, nothing is recorded.
+        let whole = run.trace_id().is_none();
         Self {
             run: if whole {
                 manager.start_trace(name)
