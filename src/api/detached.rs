@@ -88,6 +88,11 @@ impl DetachedSpan {
         self.failed(|buffer| failure::write_typed(buffer, error));
     }
 
+    /// Ends the span: it failed, for a reason that is no [`Error`].
+    pub fn fail_with(self, error_type: &str, message: &str) {
+        self.failed(|buffer| failure::write_text(buffer, error_type, message));
+    }
+
     /// Ends the span as `status`.
     #[inline]
     pub fn end(mut self, status: Status) {

@@ -12,6 +12,7 @@
 //! | record what `tracing` says | `tracing_subscriber_0_3`, of a feature with that name in dashes, as all below |
 //! | record what `log` says | `log_0_4` |
 //! | record what `metrics` measures | `metrics_0_24` |
+//! | record requests that are served and made | `tower_0_5` |
 //! | record what OpenTelemetry's SDK collects | `opentelemetry_0_33` |
 
 #[cfg(feature = "log-0-4")]
@@ -23,5 +24,7 @@ pub mod opentelemetry_0_33;
 #[cfg(any(feature = "log-0-4", feature = "tracing-subscriber-0-3"))]
 mod printed;
 pub mod propagation;
+#[cfg(feature = "tower-0-5")]
+pub mod tower_0_5;
 #[cfg(feature = "tracing-subscriber-0-3")]
 pub mod tracing_subscriber_0_3;

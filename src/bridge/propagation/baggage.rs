@@ -136,14 +136,15 @@ fn encode(out: &mut String, value: &str) {
     }
 }
 
-/// Bytes that are no UTF-8 become replacement characters, as the recommendation has it.
 fn decode(value: &str) -> Option<String> {
+    value.bytes().all(is_octet).then(|| percent_decoded(value))
+}
+
+/// Bytes that are no UTF-8 become replacement characters, as the recommendation has it.
+pub(in crate::bridge) fn percent_decoded(value: &str) -> String {
     let mut bytes = Vec::with_capacity(value.len());
     let mut rest = value.bytes();
     while let Some(b) = rest.next() {
-        if !is_octet(b) {
-            return None;
-        }
         // A percent sign that begins no code stands for itself.
         let code = (b == b'%').then(|| {
             let mut ahead = rest.clone();
@@ -154,5 +155,5 @@ fn decode(value: &str) -> Option<String> {
         });
         bytes.push(code.flatten().unwrap_or(b));
     }
-    Some(String::from_utf8_lossy(&bytes).into_owned())
+    String::from_utf8_lossy(&bytes).into_owned()
 }

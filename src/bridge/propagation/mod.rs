@@ -33,6 +33,8 @@ mod context;
 mod traceparent;
 mod tracestate;
 
+#[cfg(feature = "tower-0-5")]
+pub(super) use baggage::percent_decoded;
 pub use baggage::{Baggage, BaggageMember};
 pub use carrier::{Environment, Extract, Inject};
 pub use context::TraceContext;
