@@ -82,13 +82,7 @@ impl Position {
     }
 
     fn of_thread(self) -> Current {
-        let id = self.trace.as_u128();
-        Current {
-            trace: id as u64,
-            high: (id >> 64) as u64,
-            span: self.span,
-            sampled: self.sampled,
-        }
+        Current::within(self.trace, self.span, self.sampled)
     }
 }
 
@@ -207,7 +201,7 @@ impl Driven {
         let run = Run::start(engine, name, &options);
         if let Some(state) = run.held() {
             self.trace = state.trace;
-            self.sampled = state.sampled;
+            self.sampled = state.root.sampled;
         }
         self.kind = Kind::Trace(run);
     }
@@ -335,7 +329,7 @@ impl Run {
     /// Ends the run as `status`, with `attributes` besides those that were set.
     pub(super) fn end_described(self, status: Status, attributes: Option<Box<AttributeBuffer>>) {
         if let (Some(state), Some(attributes)) = (self.held(), attributes) {
-            if state.sampled != Sampled::No {
+            if state.root.sampled != Sampled::No {
                 state.describe(|buffer| buffer.extend(&attributes));
             }
             local::recycle(&state.engine, attributes);

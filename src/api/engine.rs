@@ -58,8 +58,6 @@ impl Capture {
 
 /// The recording side of one open log.
 pub(crate) struct Engine {
-    /// Distinguishes engines of this process; never reused.
-    pub(crate) serial: u64,
     /// Distinguishes opens of logs everywhere.
     pub(crate) instance: InstanceId,
     /// Whether recording is on: 0 after shutdown and in a forked child.
@@ -88,10 +86,7 @@ impl Engine {
         sampling: Rules,
         redactor: Option<Redactor>,
     ) -> Self {
-        static SERIAL: AtomicU64 = AtomicU64::new(1);
         Self {
-            // Relaxed: only uniqueness counts.
-            serial: SERIAL.fetch_add(1, Ordering::Relaxed),
             instance: rings.instance(),
             gate: rings.gate().clone(),
             rings,

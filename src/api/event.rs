@@ -35,7 +35,7 @@ impl<'r> Place<'r> {
         Self {
             engine: &state.engine,
             trace: state.trace,
-            low: state.low,
+            low: state.root.trace,
             span: None,
             held: state.is_held(),
         }
@@ -101,14 +101,16 @@ impl<'r> Draft<'r> {
         Some(name.id())
     }
 
-    #[inline]
+    #[inline(always)]
     fn attributes_mut(&mut self) -> Option<&mut AttributeBuffer> {
         let place = self.place.get()?;
-        let buffer = &mut self.attributes;
-        Some(buffer.get_or_insert_with(|| local::buffer(place.engine)))
+        Some(match &mut self.attributes {
+            Some(buffer) => buffer,
+            none => none.insert(local::buffer(place.engine)),
+        })
     }
 
-    #[inline]
+    #[inline(always)]
     fn set<'n>(&mut self, key: impl Into<Name<'n>>, value: impl AttributeValue) {
         if let Some(buffer) = self.attributes_mut() {
             buffer.push(key, value);
@@ -181,7 +183,7 @@ impl<'r> EventBuilder<'r> {
     }
 
     /// Sets an attribute.
-    #[inline]
+    #[inline(always)]
     pub fn with<'n>(mut self, key: impl Into<Name<'n>>, value: impl AttributeValue) -> Self {
         self.draft.set(key, value);
         self
@@ -267,7 +269,7 @@ impl<'r> MetricBuilder<'r> {
     }
 
     /// Sets an attribute.
-    #[inline]
+    #[inline(always)]
     pub fn with<'n>(mut self, key: impl Into<Name<'n>>, value: impl AttributeValue) -> Self {
         self.draft.set(key, value);
         self

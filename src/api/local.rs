@@ -21,7 +21,7 @@ use crate::{
         layout::RecordKind,
         redact::Redactor,
     },
-    ring::Producer,
+    ring::{GateWord, Producer},
     sampling::Threshold,
 };
 
@@ -55,6 +55,17 @@ impl Current {
         sampled: Sampled::Yes(Threshold::ALWAYS),
     };
 
+    /// A span of a trace; 0 is the trace itself.
+    pub(super) fn within(trace: TraceId, span: u64, sampled: Sampled) -> Self {
+        let id = trace.as_u128();
+        Self {
+            trace: id as u64,
+            high: (id >> 64) as u64,
+            span,
+            sampled,
+        }
+    }
+
     /// The whole id of the trace.
     pub(super) fn trace_id(self) -> TraceId {
         TraceId::from_u128(u128::from(self.high) << 64 | u128::from(self.trace))
@@ -63,15 +74,13 @@ impl Current {
 
 /// State of one thread for one engine.
 pub(crate) struct Local {
-    serial: u64,
+    pub(super) engine: Arc<Engine>,
+    /// That of the engine.
+    pub(super) gate: GateWord,
     pub(crate) current: Current,
     next_span: u64,
     seed: u64,
-    producer: Producer,
-    /// The ring for traces that are not sampled, once there is one.
-    held: Option<Producer>,
-    /// Records for which there was none.
-    refused: u64,
+    pub(super) rings: Rings,
     /// Spans that are open in scopes of this thread, innermost last.
     pub(super) scopes: Vec<Scoped>,
     /// Where this thread was before it came into runs that are not sampled, innermost last.
@@ -80,7 +89,39 @@ pub(crate) struct Local {
     #[allow(clippy::vec_box)]
     buffers: Vec<Box<AttributeBuffer>>,
     pub(super) runs: Vec<Arc<RunState>>,
-    pub(super) engine: Arc<Engine>,
+}
+
+/// The rings of one thread.
+pub(super) struct Rings {
+    main: Producer,
+    /// The ring for traces that are not sampled, once there is one.
+    held: Option<Producer>,
+    /// Records for which there was none.
+    refused: u64,
+}
+
+impl Rings {
+    /// The ring for records of a trace: of one that is held, or of any other. `None` if there is no
+    /// room for it.
+    #[inline(always)]
+    pub(super) fn of(&mut self, held: bool, engine: &Engine) -> Option<&mut Producer> {
+        match held {
+            false => Some(&mut self.main),
+            true => self.held(engine),
+        }
+    }
+
+    #[inline(never)]
+    fn held(&mut self, engine: &Engine) -> Option<&mut Producer> {
+        // Asking takes a lock: less and less often while there is none.
+        if self.held.is_none() && (self.refused & (self.refused + 1)) == 0 {
+            let thread = std::thread::current();
+            let name = thread.name().unwrap_or_default();
+            self.held = engine.rings.lease_held(name, os_thread_id());
+        }
+        self.refused += u64::from(self.held.is_none());
+        self.held.as_mut()
+    }
 }
 
 impl Local {
@@ -94,26 +135,10 @@ impl Local {
         self.next_span
     }
 
-    /// The ring for records of a trace: of one that is held, or of any other. `None` if there is no
-    /// room for it.
+    /// See [`Rings::of`].
     #[inline(always)]
     pub(super) fn ring(&mut self, held: bool) -> Option<&mut Producer> {
-        match held {
-            false => Some(&mut self.producer),
-            true => self.held_ring(),
-        }
-    }
-
-    #[inline(never)]
-    fn held_ring(&mut self) -> Option<&mut Producer> {
-        // Asking takes a lock: less and less often while there is none.
-        if self.held.is_none() && (self.refused & (self.refused + 1)) == 0 {
-            let thread = std::thread::current();
-            let name = thread.name().unwrap_or_default();
-            self.held = self.engine.rings.lease_held(name, os_thread_id());
-        }
-        self.refused += u64::from(self.held.is_none());
-        self.held.as_mut()
+        self.rings.of(held, &self.engine)
     }
 
     /// Longest record of a trace, in words.
@@ -186,8 +211,17 @@ pub(crate) fn new_buffer() -> Box<AttributeBuffer> {
     Box::new(AttributeBuffer::with_capacity(BUFFER_WORDS))
 }
 
+/// The states of one thread.
+struct Locals {
+    /// The one that was used last, here so that finding it follows no pointer.
+    front: Option<Local>,
+    others: Vec<Local>,
+}
+
 thread_local! {
-    static LOCALS: RefCell<Vec<Local>> = const { RefCell::new(Vec::new()) };
+    static LOCALS: RefCell<Locals> = const {
+        RefCell::new(Locals { front: None, others: Vec::new() })
+    };
 }
 
 /// Runs `record` with this thread's state, which is made on the first call. When the thread has
@@ -203,14 +237,13 @@ pub(crate) fn with<R>(
             engine.lose(LossCause::Reentrant, kind);
             return None;
         };
-        let found = locals
-            .first()
-            .is_some_and(|local| local.serial == engine.serial);
+        let front = locals.front.as_ref();
+        let found = front.is_some_and(|local| Arc::ptr_eq(&local.engine, engine));
         if !found && !find(&mut locals, engine, kind) {
             return None;
         }
         // One call, so that it is inlined.
-        locals.first_mut().map(record)
+        locals.front.as_mut().map(record)
     });
     match outcome {
         Ok(result) => result,
@@ -223,7 +256,7 @@ pub(crate) fn with<R>(
 
 /// An empty buffer, from this thread's pool if it has one. Nothing is lost if it has none, so
 /// nothing is counted either: the record that the buffer is for comes later.
-#[inline]
+#[inline(never)]
 pub(crate) fn buffer(engine: &Engine) -> Box<AttributeBuffer> {
     existing(engine, Local::buffer).unwrap_or_else(new_buffer)
 }
@@ -239,9 +272,12 @@ pub(crate) fn recycle(engine: &Engine, buffer: Box<AttributeBuffer>) {
 pub(super) fn existing<R>(engine: &Engine, work: impl FnOnce(&mut Local) -> R) -> Option<R> {
     let outcome = LOCALS.try_with(|locals| {
         let mut locals = locals.try_borrow_mut().ok()?;
-        let local = locals
-            .iter_mut()
-            .find(|local| local.serial == engine.serial)?;
+        let Locals { front, others } = &mut *locals;
+        let wanted = |local: &Local| std::ptr::eq(&*local.engine, engine);
+        let local = match front {
+            Some(local) if wanted(local) => local,
+            _ => others.iter_mut().find(|local| wanted(local))?,
+        };
         Some(work(local))
     });
     outcome.ok().flatten()
@@ -250,19 +286,18 @@ pub(super) fn existing<R>(engine: &Engine, work: impl FnOnce(&mut Local) -> R) -
 /// Finds or makes the state for `engine` and moves it to the front; counts a loss if it cannot.
 #[cold]
 #[inline(never)]
-fn find(locals: &mut Vec<Local>, engine: &Arc<Engine>, kind: RecordKind) -> bool {
-    if let Some(at) = locals
-        .iter()
-        .position(|local| local.serial == engine.serial)
-    {
-        locals.swap(0, at);
+fn find(locals: &mut Locals, engine: &Arc<Engine>, kind: RecordKind) -> bool {
+    locals.others.extend(locals.front.take());
+    let known = |local: &Local| Arc::ptr_eq(&local.engine, engine);
+    if let Some(at) = locals.others.iter().position(known) {
+        locals.front = Some(locals.others.swap_remove(at));
         return true;
     }
     if !engine.gate.is_open() {
         engine.lose_closed(kind);
         return false;
     }
-    locals.retain(|local| local.engine.gate.is_open());
+    locals.others.retain(|local| local.gate.is_open());
     let thread = std::thread::current();
     let Some(producer) = engine
         .rings
@@ -274,21 +309,22 @@ fn find(locals: &mut Vec<Local>, engine: &Arc<Engine>, kind: RecordKind) -> bool
     let random = random_u128();
     let mut buffers = Vec::with_capacity(POOLED_BUFFERS);
     buffers.extend((0..4).map(|_| new_buffer()));
-    let local = Local {
-        serial: engine.serial,
+    locals.front = Some(Local {
+        engine: Arc::clone(engine),
+        gate: engine.gate.word(),
         current: Current::NONE,
         next_span: random as u64,
         seed: (random >> 64) as u64,
-        producer,
-        held: None,
-        refused: 0,
+        rings: Rings {
+            main: producer,
+            held: None,
+            refused: 0,
+        },
         scopes: Vec::with_capacity(SCOPES),
         unsampled: Vec::new(),
         buffers,
         runs: Vec::with_capacity(POOLED_RUNS),
-        engine: Arc::clone(engine),
-    };
-    locals.insert(0, local);
+    });
     true
 }
 

@@ -97,7 +97,7 @@ impl Run {
         state.engine.switches.propagate.then(|| PassedOn {
             trace: state.trace,
             span: root_span_id(state.trace, state.engine.instance),
-            sampled: matches!(state.sampled, Sampled::Yes(_)),
+            sampled: matches!(state.root.sampled, Sampled::Yes(_)),
             threshold: Some(state.threshold),
             passed: state.passed.clone(),
         })
@@ -108,7 +108,7 @@ impl RunState {
     /// The innermost span of this run that is open on the thread; 0 if there is none.
     #[inline]
     pub(super) fn span_in(&self, local: &Local) -> u64 {
-        if local.current.trace == self.low {
+        if local.current.trace == self.root.trace {
             local.current.span
         } else {
             0

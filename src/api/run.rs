@@ -14,7 +14,7 @@ use super::{
     event::{EventBuilder, MetricBuilder, Place},
     failure,
     held::Held,
-    local::{self, Local},
+    local::{self, Current, Local},
     options::TraceOptions,
     passed::Passed,
     scope::{self, show_trace, ContextGuard, Parent},
@@ -169,11 +169,10 @@ impl Run {
             // Alone in holding it: every handle of its last run is gone.
             if let Some(state) = Arc::get_mut(pooled) {
                 state.trace = begin.trace;
-                state.low = begin.trace.as_u128() as u64;
+                state.root = Current::within(begin.trace, 0, sampled);
                 state.name = begin.name;
                 state.start = begin.tick;
                 state.flags = begin.flags;
-                state.sampled = sampled;
                 state.shown = begin.shown;
                 state.threshold = Threshold::from_bits(begin.threshold);
                 state.passed = passed;
@@ -189,12 +188,12 @@ impl Run {
         }
         let state = Arc::new(RunState {
             engine: Arc::clone(engine),
+            gate: engine.gate.word(),
             trace: begin.trace,
-            low: begin.trace.as_u128() as u64,
+            root: Current::within(begin.trace, 0, sampled),
             name: begin.name,
             start: begin.tick,
             flags: begin.flags,
-            sampled,
             shown: begin.shown,
             threshold: Threshold::from_bits(begin.threshold),
             handles: AtomicU32::new(1),
@@ -226,7 +225,7 @@ impl Run {
     #[inline]
     pub fn is_sampled(&self) -> bool {
         self.held()
-            .is_some_and(|state| matches!(state.sampled, Sampled::Yes(_)))
+            .is_some_and(|state| matches!(state.root.sampled, Sampled::Yes(_)))
     }
 
     /// Sets an attribute of the trace. It is written when the run ends; set later, it is ignored.
@@ -271,7 +270,7 @@ impl Run {
         parent: Parent,
     ) -> ActiveSpan<'_> {
         match self.held() {
-            Some(state) if state.sampled == Sampled::No => ActiveSpan::unsampled(state),
+            Some(state) if state.root.sampled == Sampled::No => ActiveSpan::unsampled(state),
             // Inside, so that a disabled run does not even look at the name.
             Some(state) => ActiveSpan::begin(state, name.into(), kind, parent),
             None => ActiveSpan::disabled(),
@@ -391,7 +390,8 @@ impl Run {
     /// What is recorded into; `None` if nothing is.
     #[inline(always)]
     pub(super) fn state(&self) -> Option<&RunState> {
-        self.held().filter(|state| state.sampled != Sampled::No)
+        self.held()
+            .filter(|state| state.root.sampled != Sampled::No)
     }
 
     /// What the handles share, sampled or not.
@@ -439,7 +439,7 @@ impl Run {
     #[inline]
     fn open_state(&self, kind: RecordKind) -> Option<&RunState> {
         let state = self.state()?;
-        if state.engine.gate.is_open() {
+        if state.gate.is_open() {
             return Some(state);
         }
         state.engine.lose_closed(kind);

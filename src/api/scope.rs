@@ -61,7 +61,7 @@ impl Open {
     }
 
     pub(super) fn end(&self, state: &RunState, end: u64) -> SpanEnd {
-        self.end_in(state.trace, state.sampled, end)
+        self.end_in(state.trace, state.root.sampled, end)
     }
 
     /// Of a trace that somebody else drives.
@@ -161,7 +161,7 @@ pub(super) fn leave_unsampled(state: &RunState) {
 #[inline(never)]
 pub(super) fn begin(state: &RunState, name: Name<'_>, kind: SpanKind, parent: Parent) -> u64 {
     let engine = &state.engine;
-    if !engine.gate.is_open() {
+    if !state.gate.is_open() {
         engine.lose_closed(RecordKind::Span);
         return 0;
     }
@@ -225,12 +225,11 @@ pub(super) fn push_scope(
     parent: Parent,
     now: u64,
 ) -> (u64, bool) {
-    let previous = local.current;
     let id = local.span_id();
     let open = Open {
         id,
         parent: match parent {
-            Parent::Scope if previous.trace == state.low => previous.span,
+            Parent::Scope if local.current.trace == state.root.trace => local.current.span,
             Parent::Scope => 0,
             Parent::Given(parent) => parent,
         },
@@ -241,15 +240,15 @@ pub(super) fn push_scope(
         verdict: None,
         attributes: name.inline_text().map(|text| spell_out(local, text)),
     };
-    local.current = state.current(id);
     let ring = local.ring(state.is_held());
     let slot = ring.and_then(|ring| ring.open(open.table_entry(state.trace)));
     let slot = slot.unwrap_or(NO_SLOT);
     local.scopes.push(Scoped {
         open,
-        previous,
+        previous: local.current,
         slot,
     });
+    local.current = state.current(id);
     (id, slot != NO_SLOT)
 }
 
@@ -300,11 +299,12 @@ pub(super) fn replace_scope(
 #[inline(never)]
 pub(super) fn finish(state: &RunState, id: u64, verdict: Option<Status>) {
     let engine = &state.engine;
-    if !engine.gate.is_open() {
+    // First, so that little has to be kept meanwhile.
+    let now = engine.tick();
+    if !state.gate.is_open() {
         return lose(state, id);
     }
     local::with(engine, RecordKind::Span, |local| {
-        let now = engine.tick();
         pop_scope(state, local, id, verdict, now);
     });
 }
@@ -356,29 +356,37 @@ pub(super) fn pop_scope(
     verdict: Option<Status>,
     now: u64,
 ) {
-    let Some(at) = local.scope_at(id) else { return };
-    let scoped = &mut local.scopes[at];
-    if verdict.is_some() {
-        scoped.open.verdict = verdict;
-    }
-    let end = scoped.open.end(state, now);
-    let attributes = scoped.open.attributes.take();
-    let (previous, slot) = (scoped.previous, scoped.slot);
     // Spans end in the order in which they nest, but for guards that are kept on purpose.
-    if at + 1 == local.scopes.len() {
-        local.scopes.truncate(at);
-    } else {
-        local.scopes.remove(at);
-        close_ranks(local, at, state.current(id), previous);
+    let innermost = local.scopes.last().is_some_and(|s| s.open.id == id);
+    if !innermost && !bring_up(state, local, id) {
+        return;
     }
+    let Some(mut scoped) = local.scopes.pop() else {
+        return;
+    };
     if local.current.span == id {
-        local.current = previous;
+        local.current = scoped.previous;
     }
-    write::span(local, end, attributes);
+    scoped.open.verdict = verdict.or(scoped.open.verdict);
+    let end = scoped.open.end(state, now);
+    write::span(local, end, scoped.open.attributes);
     // Behind the span: whoever looks in between sees it twice rather than not at all.
-    if slot != NO_SLOT {
-        close(state, local, slot);
+    if scoped.slot != NO_SLOT {
+        close(state, local, scoped.slot);
     }
+}
+
+/// Makes a span of this thread the last of its list, as if it had begun last; false if it is not
+/// there.
+#[cold]
+fn bring_up(state: &RunState, local: &mut Local, id: u64) -> bool {
+    let Some(at) = local.scope_at(id) else {
+        return false;
+    };
+    let scoped = local.scopes.remove(at);
+    close_ranks(local, at, state.current(id), scoped.previous);
+    local.scopes.push(scoped);
+    true
 }
 
 /// A span is over that is in the open-span table.

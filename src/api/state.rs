@@ -20,6 +20,7 @@ use crate::{
         layout::{flag, RecordKind},
         names::Name,
     },
+    ring::GateWord,
     sampling::Threshold,
 };
 
@@ -28,14 +29,15 @@ use crate::{
 #[derive(Debug)]
 pub(crate) struct RunState {
     pub(super) engine: Arc<Engine>,
+    /// That of the engine.
+    pub(super) gate: GateWord,
     pub(super) trace: TraceId,
-    /// Low half of the trace id, which tells runs of this process apart.
-    pub(super) low: u64,
+    /// What a thread is in where no span of the run is open.
+    pub(super) root: Current,
     pub(super) name: u32,
     pub(super) start: u64,
     pub(super) flags: u16,
     pub(super) threshold: Threshold,
-    pub(super) sampled: Sampled,
     /// Where it is shown as open, if it is held: a crash judges by that.
     pub(super) shown: Option<Shown>,
     /// Handles that users hold. The last one to go ends the run.
@@ -62,12 +64,7 @@ impl RunState {
     /// What a thread is in while this span of it is the innermost one there.
     #[inline(always)]
     pub(super) fn current(&self, span: u64) -> Current {
-        Current {
-            trace: self.low,
-            high: (self.trace.as_u128() >> 64) as u64,
-            span,
-            sampled: self.sampled,
-        }
+        Current { span, ..self.root }
     }
 
     fn attributes(&self) -> MutexGuard<'_, Option<Box<AttributeBuffer>>> {
@@ -80,7 +77,7 @@ impl RunState {
     /// come back here, so it does not run while the lock is held. A forked child must not wait for
     /// the lock, which a thread that it lacks may hold.
     pub(super) fn describe(&self, write: impl FnOnce(&mut AttributeBuffer)) {
-        if !self.engine.gate.is_open() {
+        if !self.gate.is_open() {
             return;
         }
         let mut added = local::buffer(&self.engine);
@@ -112,13 +109,13 @@ impl RunState {
     /// the log is closed.
     #[inline]
     pub(super) fn is_noticed(&self) -> bool {
-        self.sampled != Sampled::No || self.engine.gate.is_open()
+        self.root.sampled != Sampled::No || self.engine.gate.is_open()
     }
 
     /// Whether it is held until it is known how it went.
     #[inline(always)]
     pub(super) fn is_held(&self) -> bool {
-        self.sampled == Sampled::Held
+        self.root.sampled == Sampled::Held
     }
 
     /// It is over: no longer shown as open.
@@ -150,11 +147,11 @@ impl RunState {
         if self.ended.swap(1, Ordering::AcqRel) != 0 {
             return;
         }
-        if !self.engine.gate.is_open() {
+        if !self.gate.is_open() {
             return self.engine.lose_closed(RecordKind::TraceEnd);
         }
         if let Some(passed) = &self.passed {
-            self.engine.no_longer_carries(self.low, passed);
+            self.engine.no_longer_carries(self.root.trace, passed);
         }
         let attributes = self.attributes().take();
         local::with(&self.engine, RecordKind::TraceEnd, |local| {

@@ -136,7 +136,7 @@ impl Steps {
 /// The innermost span of the run that is open on this thread; 0 if there is none.
 fn current_span(state: &RunState) -> u64 {
     local::with(&state.engine, RecordKind::Span, |local| local.current)
-        .filter(|current| current.trace == state.low)
+        .filter(|current| current.trace == state.root.trace)
         .map_or(0, |current| current.span)
 }
 
@@ -144,7 +144,7 @@ fn current_span(state: &RunState) -> u64 {
 #[inline(never)]
 fn step(state: &RunState, id: u64, parent: u64, name: Name<'_>) -> u64 {
     let engine = &state.engine;
-    if !engine.gate.is_open() {
+    if !state.gate.is_open() {
         if id != 0 {
             scope::lose(state, id);
         }

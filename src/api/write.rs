@@ -1,6 +1,7 @@
 //! From handles to records: each function here writes exactly one record into the thread's ring.
 
 use rend::{u16_le, u32_le, u64_le};
+use rkyv::Portable;
 
 use super::local::Local;
 use crate::record::{
@@ -11,17 +12,37 @@ use crate::record::{
     view::words_of,
 };
 
+/// Pushes a record: its fixed part, made by `fixed` when it is known what follows, and the
+/// attributes, within what a record may hold.
+#[inline(always)]
+fn push<T: Portable + Copy, const N: usize>(
+    local: &mut Local,
+    held: bool,
+    kind: RecordKind,
+    attributes: Option<Box<AttributeBuffer>>,
+    fixed: impl Fn(List) -> T,
+) {
+    // Twice, so that what has no attributes does not pay for those of others.
+    match attributes {
+        None => push_words::<N>(local, held, kind, words_of(&fixed(List::NOTHING)), &[]),
+        Some(mut buffer) => {
+            let list = List::of(local, held, N, &mut buffer);
+            push_words::<N>(local, held, kind, words_of(&fixed(list)), buffer.words());
+            local.recycle(buffer);
+        }
+    }
+}
+
 /// Pushes a fixed part and the attributes behind it.
 #[inline(always)]
-fn push<const N: usize>(
+fn push_words<const N: usize>(
     local: &mut Local,
     held: bool,
     kind: RecordKind,
     fixed: [u64; N],
-    attributes: Option<&AttributeBuffer>,
+    list: &[u64],
 ) {
-    let list = attributes.map_or(&[][..], AttributeBuffer::words);
-    let Some(ring) = local.ring(held) else {
+    let Some(ring) = local.rings.of(held, &local.engine) else {
         return local.lose(kind);
     };
     ring.push(kind, N + list.len(), |words| {
@@ -30,10 +51,8 @@ fn push<const N: usize>(
         tail.copy_from_slice(list);
     });
     // The gate may have closed since the caller looked.
-    if !local.engine.gate.is_open() {
-        if let Some(ring) = local.ring(held) {
-            ring.too_late(kind);
-        }
+    if !local.gate.is_open() {
+        ring.too_late(kind);
     }
 }
 
@@ -47,22 +66,16 @@ struct List {
 }
 
 impl List {
-    /// Measures `attributes`, after cutting them to what a record of `fixed` words may hold.
+    const NOTHING: Self = Self {
+        words: 0,
+        count: 0,
+        dropped: 0,
+        flags: 0,
+    };
+
+    /// Measures a list, after cutting it to what a record of `fixed` words may hold.
     #[inline(always)]
-    fn of(
-        local: &mut Local,
-        held: bool,
-        fixed: usize,
-        attributes: Option<&mut Box<AttributeBuffer>>,
-    ) -> Self {
-        let Some(buffer) = attributes else {
-            return Self {
-                words: 0,
-                count: 0,
-                dropped: 0,
-                flags: 0,
-            };
-        };
+    fn of(local: &mut Local, held: bool, fixed: usize, buffer: &mut AttributeBuffer) -> Self {
         if let Some(redactor) = local.redactor() {
             redactor.apply(buffer);
         }
@@ -101,42 +114,31 @@ pub(super) struct SpanEnd {
 
 /// Writes a span.
 #[inline(always)]
-pub(super) fn span(local: &mut Local, span: SpanEnd, mut attributes: Option<Box<AttributeBuffer>>) {
-    let list = List::of(local, span.held, layout::Span::WORDS, attributes.as_mut());
-    let fixed = layout::Span {
-        header: Header::new(
-            RecordKind::Span,
-            layout::Span::WORDS + list.words,
-            span.name,
-        ),
-        trace_id: span.trace.0,
-        span_id: u64_le::from_native(span.id),
-        parent: u64_le::from_native(span.parent),
-        end: u64_le::from_native(span.end),
-        // The counter of another core may lag by a few ticks.
-        ticks: u64_le::from_native(span.end.saturating_sub(span.start)),
-        kind: span.kind as u8,
-        status: span.status as u8,
-        flags: u16_le::from_native(span.flags | list.flags),
-        attributes: u16_le::from_native(list.count),
-        dropped: u16_le::from_native(list.dropped),
-    };
-    push::<{ layout::Span::WORDS }>(
-        local,
-        span.held,
-        RecordKind::Span,
-        words_of(&fixed),
-        attributes.as_deref(),
-    );
-    if let Some(buffer) = attributes {
-        local.recycle(buffer);
-    }
+pub(super) fn span(local: &mut Local, span: SpanEnd, attributes: Option<Box<AttributeBuffer>>) {
+    const WORDS: usize = layout::Span::WORDS;
+    push::<_, WORDS>(local, span.held, RecordKind::Span, attributes, |list| {
+        layout::Span {
+            header: Header::new(RecordKind::Span, WORDS + list.words, span.name),
+            trace_id: span.trace.0,
+            span_id: u64_le::from_native(span.id),
+            parent: u64_le::from_native(span.parent),
+            end: u64_le::from_native(span.end),
+            // The counter of another core may lag by a few ticks.
+            ticks: u64_le::from_native(span.end.saturating_sub(span.start)),
+            kind: span.kind as u8,
+            status: span.status as u8,
+            flags: u16_le::from_native(span.flags | list.flags),
+            attributes: u16_le::from_native(list.count),
+            dropped: u16_le::from_native(list.dropped),
+        }
+    });
 }
 
 /// Writes that a span began. Attributes that would make it too long are left to its end, all but a
 /// spelled-out name.
 #[cold]
 pub(super) fn span_start(local: &mut Local, span: SpanEnd, attributes: Option<&AttributeBuffer>) {
+    const WORDS: usize = layout::SpanStart::WORDS;
     let room = local.max_words(span.held) - layout::SpanStart::WORDS;
     let mut redacted = None;
     let attributes = match (attributes, local.redactor()) {
@@ -158,7 +160,7 @@ pub(super) fn span_start(local: &mut Local, span: SpanEnd, attributes: Option<&A
         }
         list => list,
     };
-    let words = layout::SpanStart::WORDS + list.map_or(0, |list| list.words().len());
+    let words = WORDS + list.map_or(0, |list| list.words().len());
     let truncated = list.is_some_and(AttributeBuffer::is_truncated);
     let fixed = layout::SpanStart {
         header: Header::new(RecordKind::SpanStart, words, span.name),
@@ -172,48 +174,40 @@ pub(super) fn span_start(local: &mut Local, span: SpanEnd, attributes: Option<&A
         attributes: u16_le::from_native(list.map_or(0, AttributeBuffer::count)),
         dropped: u16_le::from_native(list.map_or(0, AttributeBuffer::dropped)),
     };
-    let fixed: [u64; layout::SpanStart::WORDS] = words_of(&fixed);
-    push(local, span.held, RecordKind::SpanStart, fixed, list);
+    let list = list.map_or(&[][..], AttributeBuffer::words);
+    push_words(
+        local,
+        span.held,
+        RecordKind::SpanStart,
+        words_of::<_, WORDS>(&fixed),
+        list,
+    );
 }
 
 /// Writes that a trace began.
 pub(super) fn trace_start(
     local: &mut Local,
     start: TraceBegin,
-    mut attributes: Option<Box<AttributeBuffer>>,
+    attributes: Option<Box<AttributeBuffer>>,
 ) {
-    let list = List::of(
-        local,
-        start.held,
-        layout::TraceStart::WORDS,
-        attributes.as_mut(),
-    );
-    let fixed = layout::TraceStart {
-        header: Header::new(
-            RecordKind::TraceStart,
-            layout::TraceStart::WORDS + list.words,
-            start.name,
-        ),
-        trace_id: start.trace.0,
-        tick: u64_le::from_native(start.tick),
-        remote_parent: u64_le::from_native(start.remote_parent),
-        threshold: u64_le::from_native(start.threshold),
-        flags: u16_le::from_native(start.flags | list.flags),
-        attributes: u16_le::from_native(list.count),
-        dropped: u32_le::from_native(u32::from(list.dropped)),
-        reserved: [0; 8],
-    };
-    let fixed: [u64; layout::TraceStart::WORDS] = words_of(&fixed);
-    push(
+    const WORDS: usize = layout::TraceStart::WORDS;
+    push::<_, WORDS>(
         local,
         start.held,
         RecordKind::TraceStart,
-        fixed,
-        attributes.as_deref(),
+        attributes,
+        |list| layout::TraceStart {
+            header: Header::new(RecordKind::TraceStart, WORDS + list.words, start.name),
+            trace_id: start.trace.0,
+            tick: u64_le::from_native(start.tick),
+            remote_parent: u64_le::from_native(start.remote_parent),
+            threshold: u64_le::from_native(start.threshold),
+            flags: u16_le::from_native(start.flags | list.flags),
+            attributes: u16_le::from_native(list.count),
+            dropped: u32_le::from_native(u32::from(list.dropped)),
+            reserved: [0; 8],
+        },
     );
-    if let Some(buffer) = attributes {
-        local.recycle(buffer);
-    }
 }
 
 /// A trace that begins.
@@ -257,41 +251,23 @@ pub(super) struct TraceFinish {
 pub(super) fn trace_end(
     local: &mut Local,
     end: TraceFinish,
-    mut attributes: Option<Box<AttributeBuffer>>,
+    attributes: Option<Box<AttributeBuffer>>,
 ) {
-    let list = List::of(
-        local,
-        end.held,
-        layout::TraceEnd::WORDS,
-        attributes.as_mut(),
-    );
-    let fixed = layout::TraceEnd {
-        header: Header::new(
-            RecordKind::TraceEnd,
-            layout::TraceEnd::WORDS + list.words,
-            end.name,
-        ),
-        trace_id: end.trace.0,
-        end: u64_le::from_native(end.end),
-        ticks: u64_le::from_native(end.end.saturating_sub(end.start)),
-        status: end.status as u8,
-        reserved: 0,
-        flags: u16_le::from_native(end.flags | list.flags),
-        attributes: u16_le::from_native(list.count),
-        dropped: u16_le::from_native(list.dropped),
-        reserved2: end.threshold.to_le_bytes(),
-    };
-    let fixed: [u64; layout::TraceEnd::WORDS] = words_of(&fixed);
-    push(
-        local,
-        end.held,
-        RecordKind::TraceEnd,
-        fixed,
-        attributes.as_deref(),
-    );
-    if let Some(buffer) = attributes {
-        local.recycle(buffer);
-    }
+    const WORDS: usize = layout::TraceEnd::WORDS;
+    push::<_, WORDS>(local, end.held, RecordKind::TraceEnd, attributes, |list| {
+        layout::TraceEnd {
+            header: Header::new(RecordKind::TraceEnd, WORDS + list.words, end.name),
+            trace_id: end.trace.0,
+            end: u64_le::from_native(end.end),
+            ticks: u64_le::from_native(end.end.saturating_sub(end.start)),
+            status: end.status as u8,
+            reserved: 0,
+            flags: u16_le::from_native(end.flags | list.flags),
+            attributes: u16_le::from_native(list.count),
+            dropped: u16_le::from_native(list.dropped),
+            reserved2: end.threshold.to_le_bytes(),
+        }
+    });
 }
 
 /// Where and when a point in time is.
@@ -309,35 +285,22 @@ pub(super) fn event(
     local: &mut Local,
     point: Point,
     event_type: u32,
-    mut attributes: Option<Box<AttributeBuffer>>,
+    attributes: Option<Box<AttributeBuffer>>,
 ) {
-    let list = List::of(local, point.held, layout::Event::WORDS, attributes.as_mut());
-    let fixed = layout::Event {
-        header: Header::new(
-            RecordKind::Event,
-            layout::Event::WORDS + list.words,
-            point.name,
-        ),
-        trace_id: point.trace.0,
-        span_id: u64_le::from_native(point.span),
-        tick: u64_le::from_native(point.tick),
-        event_type: u32_le::from_native(event_type),
-        flags: u16_le::from_native(list.flags),
-        attributes: u16_le::from_native(list.count),
-        dropped: u16_le::from_native(list.dropped),
-        reserved: [0; 6],
-    };
-    let fixed: [u64; layout::Event::WORDS] = words_of(&fixed);
-    push(
-        local,
-        point.held,
-        RecordKind::Event,
-        fixed,
-        attributes.as_deref(),
-    );
-    if let Some(buffer) = attributes {
-        local.recycle(buffer);
-    }
+    const WORDS: usize = layout::Event::WORDS;
+    push::<_, WORDS>(local, point.held, RecordKind::Event, attributes, |list| {
+        layout::Event {
+            header: Header::new(RecordKind::Event, WORDS + list.words, point.name),
+            trace_id: point.trace.0,
+            span_id: u64_le::from_native(point.span),
+            tick: u64_le::from_native(point.tick),
+            event_type: u32_le::from_native(event_type),
+            flags: u16_le::from_native(list.flags),
+            attributes: u16_le::from_native(list.count),
+            dropped: u16_le::from_native(list.dropped),
+            reserved: [0; 6],
+        }
+    });
 }
 
 /// A measurement.
@@ -354,43 +317,25 @@ pub(super) fn metric(
     local: &mut Local,
     point: Point,
     measurement: Measurement,
-    mut attributes: Option<Box<AttributeBuffer>>,
+    attributes: Option<Box<AttributeBuffer>>,
 ) {
-    let list = List::of(
-        local,
-        point.held,
-        layout::Metric::WORDS,
-        attributes.as_mut(),
-    );
-    let fixed = layout::Metric {
-        header: Header::new(
-            RecordKind::Metric,
-            layout::Metric::WORDS + list.words,
-            point.name,
-        ),
-        trace_id: point.trace.0,
-        span_id: u64_le::from_native(point.span),
-        tick: u64_le::from_native(point.tick),
-        value: u64_le::from_native(measurement.value),
-        unit: u32_le::from_native(measurement.unit),
-        aggregation: measurement.aggregation as u8,
-        value_type: measurement.value_type,
-        flags: u16_le::from_native(list.flags),
-        attributes: u16_le::from_native(list.count),
-        dropped: u16_le::from_native(list.dropped),
-        reserved: [0; 4],
-    };
-    let fixed: [u64; layout::Metric::WORDS] = words_of(&fixed);
-    push(
-        local,
-        point.held,
-        RecordKind::Metric,
-        fixed,
-        attributes.as_deref(),
-    );
-    if let Some(buffer) = attributes {
-        local.recycle(buffer);
-    }
+    const WORDS: usize = layout::Metric::WORDS;
+    push::<_, WORDS>(local, point.held, RecordKind::Metric, attributes, |list| {
+        layout::Metric {
+            header: Header::new(RecordKind::Metric, WORDS + list.words, point.name),
+            trace_id: point.trace.0,
+            span_id: u64_le::from_native(point.span),
+            tick: u64_le::from_native(point.tick),
+            value: u64_le::from_native(measurement.value),
+            unit: u32_le::from_native(measurement.unit),
+            aggregation: measurement.aggregation as u8,
+            value_type: measurement.value_type,
+            flags: u16_le::from_native(list.flags),
+            attributes: u16_le::from_native(list.count),
+            dropped: u16_le::from_native(list.dropped),
+            reserved: [0; 4],
+        }
+    });
 }
 
 /// Writes a link.
@@ -400,28 +345,21 @@ pub(super) fn link(
     (trace, span): (TraceId, u64),
     (linked_trace, linked_span): (TraceId, u64),
     tick: u64,
-    mut attributes: Option<Box<AttributeBuffer>>,
+    attributes: Option<Box<AttributeBuffer>>,
 ) {
-    let list = List::of(local, held, layout::Link::WORDS, attributes.as_mut());
-    let fixed = layout::Link {
-        header: Header::new(
-            RecordKind::Link,
-            layout::Link::WORDS + list.words,
-            layout::NAME_NONE,
-        ),
-        trace_id: trace.0,
-        span_id: u64_le::from_native(span),
-        linked_trace_id: linked_trace.0,
-        linked_span_id: u64_le::from_native(linked_span),
-        tick: u64_le::from_native(tick),
-        flags: u16_le::from_native(list.flags),
-        attributes: u16_le::from_native(list.count),
-        dropped: u16_le::from_native(list.dropped),
-        reserved: [0; 2],
-    };
-    let fixed: [u64; layout::Link::WORDS] = words_of(&fixed);
-    push(local, held, RecordKind::Link, fixed, attributes.as_deref());
-    if let Some(buffer) = attributes {
-        local.recycle(buffer);
-    }
+    const WORDS: usize = layout::Link::WORDS;
+    push::<_, WORDS>(local, held, RecordKind::Link, attributes, |list| {
+        layout::Link {
+            header: Header::new(RecordKind::Link, WORDS + list.words, layout::NAME_NONE),
+            trace_id: trace.0,
+            span_id: u64_le::from_native(span),
+            linked_trace_id: linked_trace.0,
+            linked_span_id: u64_le::from_native(linked_span),
+            tick: u64_le::from_native(tick),
+            flags: u16_le::from_native(list.flags),
+            attributes: u16_le::from_native(list.count),
+            dropped: u16_le::from_native(list.dropped),
+            reserved: [0; 2],
+        }
+    });
 }

@@ -27,8 +27,21 @@ static TAKEN: [AtomicU64; WORDS / 64] = [const { AtomicU64::new(0) }; WORDS / 64
 /// Says whether a log records. Closed at first.
 #[derive(Clone, Debug)]
 pub struct Gate {
-    word: &'static AtomicU32,
+    word: GateWord,
     slot: Arc<Slot>,
+}
+
+/// The word of a [`Gate`], for recording calls to keep close at hand. It means something as long as
+/// the gate is held.
+#[derive(Clone, Copy, Debug)]
+pub struct GateWord(&'static AtomicU32);
+
+impl GateWord {
+    /// Whether recording calls record.
+    #[inline(always)]
+    pub fn is_open(self) -> bool {
+        self.0.load(Ordering::Relaxed) & OPEN != 0
+    }
 }
 
 #[derive(Debug)]
@@ -60,7 +73,7 @@ impl Gate {
             pid: std::process::id(),
         };
         Some(Self {
-            word,
+            word: GateWord(word),
             slot: Arc::new(slot),
         })
     }
@@ -68,20 +81,25 @@ impl Gate {
     /// Whether recording calls record.
     #[inline(always)]
     pub fn is_open(&self) -> bool {
-        self.word.load(Ordering::Relaxed) & OPEN != 0
+        self.word.is_open()
+    }
+
+    /// What [`is_open`](Self::is_open) looks at.
+    pub fn word(&self) -> GateWord {
+        self.word
     }
 
     /// Lets recording calls record, or no longer. Does nothing in a forked child.
     pub fn set_open(&self, open: bool) {
         if self.is_home() {
             let state = if open { HOME | OPEN } else { HOME };
-            self.word.store(state, Ordering::Relaxed);
+            self.word.0.store(state, Ordering::Relaxed);
         }
     }
 
     /// Whether this is still the process that made the gate.
     pub fn is_home(&self) -> bool {
-        let word = self.word.load(Ordering::Relaxed);
+        let word = self.word.0.load(Ordering::Relaxed);
         word & HOME != 0 && (self.slot.wiped || self.slot.pid == std::process::id())
     }
 }

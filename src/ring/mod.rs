@@ -60,7 +60,7 @@ mod tickets;
 mod wiped;
 
 pub use consumer::Consumers;
-pub use gate::Gate;
+pub use gate::{Gate, GateWord};
 pub use lease::Lease;
 #[cfg(not(loom))]
 pub use left::{left, LeftInstance, LeftRing};

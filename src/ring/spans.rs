@@ -36,8 +36,9 @@ impl OpenSpan {
         self.what == 1
     }
 
+    /// All words of a slot that are used; the rest stays 0.
     #[inline(always)]
-    fn to_words(self) -> [u64; SPAN_WORDS] {
+    fn to_words(self) -> [u64; 6] {
         let half = |from: usize| {
             let mut bytes = [0; 8];
             bytes.copy_from_slice(&self.trace[from..from + 8]);
@@ -54,8 +55,6 @@ impl OpenSpan {
             self.span.to_le(),
             self.parent.to_le(),
             rest.to_le(),
-            0,
-            0,
         ]
     }
 
@@ -142,7 +141,7 @@ impl SpanTable {
         // Release: meets the Acquire fence in `read`. A reader that sees one of the new fields
         // sees the state 0 that came before them, and gives up.
         fence_at!(SpanFields, Release);
-        for i in 1..SPAN_WORDS {
+        for i in 1..words.len() {
             // Relaxed: ordered by the fence above and the store below.
             cells[i].store(words[i], Ordering::Relaxed);
         }
