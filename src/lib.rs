@@ -47,7 +47,7 @@ pub mod tail;
 #[cfg(not(loom))]
 pub use api::{
     ActiveSpan, ContextGuard, Counter, DetachedSpan, EventBuilder, Gauge, Histogram, InSpan, Meter,
-    MetricBuilder, MetricValue, Run, Spanned, Steps, TraceOptions,
+    MetricBuilder, MetricValue, Past, PastSpan, Run, Spanned, Steps, TraceOptions,
 };
 #[cfg(not(loom))]
 pub use backend::BackendConfig;

@@ -112,7 +112,6 @@ impl Engine {
     }
 
     /// What a tick means now.
-    #[cfg_attr(not(feature = "opentelemetry-0-33"), allow(dead_code))]
     pub(super) fn anchor(&self) -> Anchor {
         self.clock.anchor(None)
     }

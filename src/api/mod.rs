@@ -11,7 +11,7 @@
 //! [`manager`] opens a log and hands out a [`Run`] per trace; `options` is how one begins, `state`
 //! what its handles share; `span`, `steps`, `event` are what a run offers; `scope` is what is open on
 //! a thread, `current` finds it; `driven` and `told` are what bridges record; `meter` and `series` add
-//! measurements up; `passed` is what comes from other processes; `write` is where a record gets its
+//! measurements up; `passed` is what comes from other processes; `past` what is told afterwards; `write` is where a record gets its
 //! bytes; `local` is what each thread keeps.
 
 mod current;
@@ -28,6 +28,7 @@ pub(crate) mod local;
 mod meter;
 mod options;
 mod passed;
+mod past;
 pub(crate) mod run;
 mod scope;
 mod series;
@@ -47,6 +48,7 @@ pub use future::{InSpan, Spanned};
 pub use meter::{Counter, Gauge, Histogram, Meter};
 pub use options::TraceOptions;
 pub(crate) use passed::{Passed, PassedOn};
+pub use past::{Past, PastSpan};
 pub use run::Run;
 pub use scope::ContextGuard;
 #[cfg(feature = "metrics-0-24")]

@@ -97,7 +97,7 @@ impl List {
 }
 
 /// A span that ends.
-#[derive(Clone, Copy)]
+#[derive(Clone, Copy, Debug)]
 pub(super) struct SpanEnd {
     pub(super) trace: TraceId,
     pub(super) name: u32,
