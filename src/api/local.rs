@@ -29,6 +29,8 @@ use crate::{
 const POOLED_BUFFERS: usize = 32;
 /// Open spans that a thread has room for before its list grows.
 const SCOPES: usize = 64;
+/// The same of runs that are not sampled.
+const UNSAMPLED: usize = 8;
 /// Words that a fresh attribute buffer holds.
 const BUFFER_WORDS: usize = 64;
 /// Buffers that grew beyond this many words are given back to the allocator.
@@ -321,7 +323,7 @@ fn find(locals: &mut Locals, engine: &Arc<Engine>, kind: RecordKind) -> bool {
             refused: 0,
         },
         scopes: Vec::with_capacity(SCOPES),
-        unsampled: Vec::new(),
+        unsampled: Vec::with_capacity(UNSAMPLED),
         buffers,
         runs: Vec::with_capacity(POOLED_RUNS),
     });

@@ -125,19 +125,21 @@ pub(super) struct Left {
 /// is to be undone where the thread was in it already.
 #[inline(never)]
 pub(super) fn enter_unsampled(state: &RunState) -> bool {
-    let entered = state.is_noticed().then(|| {
-        local::with(&state.engine, RecordKind::Span, |local| {
-            let inside = state.current(0);
-            let comes = local.current != inside;
-            if comes {
-                let previous = std::mem::replace(&mut local.current, inside);
-                let scopes = local.scopes.len();
-                local.unsampled.push(Left { previous, scopes });
-            }
-            comes
-        })
+    if !state.is_noticed() {
+        return false;
+    }
+    let entered = local::with(&state.engine, RecordKind::Span, |local| {
+        let comes = local.current.trace != state.root.trace;
+        if comes {
+            local.unsampled.push(Left {
+                previous: local.current,
+                scopes: local.scopes.len(),
+            });
+            local.current = state.root;
+        }
+        comes
     });
-    entered.flatten().unwrap_or(false)
+    entered == Some(true)
 }
 
 /// This thread is back where it was before [`enter_unsampled`].

@@ -109,7 +109,7 @@ impl RunState {
     /// the log is closed.
     #[inline]
     pub(super) fn is_noticed(&self) -> bool {
-        self.root.sampled != Sampled::No || self.engine.gate.is_open()
+        self.root.sampled != Sampled::No || self.gate.is_open()
     }
 
     /// Whether it is held until it is known how it went.
