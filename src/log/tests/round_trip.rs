@@ -278,6 +278,34 @@ fn a_newer_format_is_refused_without_changing_a_byte() {
     }
 }
 
+/// A reader that met a segment of a newer build had no segments at all from then on.
+#[test]
+fn a_refresh_that_fails_leaves_what_was_known() {
+    let dir = tempfile::tempdir().unwrap();
+    let (mut writer, housekeeper) = open(dir.path(), &options());
+    let mut snapshot = Snapshot::open(dir.path()).unwrap();
+    for n in 0..3 {
+        append(&mut writer, 1, n * 10, &spans(1, n * 10, n * 10 + 10));
+        writer.commit().unwrap();
+        snapshot.refresh().unwrap();
+        writer.roll(&prologue(), soon()).unwrap();
+    }
+    writer.close().unwrap();
+    housekeeper.stop().unwrap();
+    let newest = segment_of(dir.path());
+    let mut bytes = std::fs::read(&newest).unwrap();
+    bytes[8] = 2;
+    let crc = crc32c::crc32c(&bytes[..124]);
+    bytes[124..128].copy_from_slice(&crc.to_le_bytes());
+    std::fs::write(&newest, bytes).unwrap();
+    let before = sequences(&snapshot);
+    assert_eq!(before[&1].len(), 30);
+    for _ in 0..2 {
+        snapshot.refresh().unwrap_err();
+        assert_eq!(sequences(&snapshot), before);
+    }
+}
+
 #[test]
 fn options_name_every_problem() {
     let bad = crate::log::Options {
