@@ -14,7 +14,7 @@ use emberlog::{
         Scan, Sink,
     },
     log::{Position, Snapshot},
-    tail::{self, CursorError, LogSource, Tail},
+    tail::{self, cursor::CursorError, LogSource, Tail},
     Config, Filter, LogReader, Manager,
 };
 
