@@ -20,7 +20,7 @@
 //! | a name of 1 MB, wherever a name goes | `names_that_are_too_long_are_cut_marked_and_counted` |
 //! | invalid UTF-8, NUL, NaN | `odd_values_come_back_as_they_went_in`, `names_and_types_may_be_any_text` |
 //! | 10,000 attributes | `ten_thousand_attributes_keep_the_first_and_count_the_rest` |
-//! | a million distinct names | `a_million_names_are_bounded_in_memory_and_all_found` |
+//! | a million distinct names | `tests/many_names.rs` |
 //! | a span ended twice | `ends_that_come_twice_or_late_change_nothing` |
 //! | a parent that never existed | `a_parent_that_never_existed_is_kept_as_given` |
 //! | guards dropped in any order | `guards_dropped_out_of_order_leave_every_span` |

@@ -300,6 +300,14 @@ fn forks_under_load(dir: &Path) {
                 manager.flush().unwrap();
             }
         });
+        // Also when a child fails: a scope waits for its threads.
+        struct Stop<'a>(&'a AtomicBool);
+        impl Drop for Stop<'_> {
+            fn drop(&mut self) {
+                self.0.store(true, Ordering::Relaxed);
+            }
+        }
+        let stopping = Stop(&stop);
         let run = manager.start_trace("forks");
         for n in 0..forks {
             let child = forked(End::Now, || {
@@ -309,7 +317,7 @@ fn forks_under_load(dir: &Path) {
             join(child, "a child");
         }
         run.ok();
-        stop.store(true, Ordering::Relaxed);
+        drop(stopping);
         asking.join().unwrap();
     });
     manager.flush().unwrap();

@@ -57,7 +57,9 @@ fn wrong(test: &str) -> Option<String> {
         let told = text.contains("//! ```text");
         return (!told).then(|| format!("{file} does not say what it prints"));
     }
-    let above: Vec<_> = text[..at].trim_end().lines().rev().take(4).collect();
+    // Tests in a module of a test file may be `pub`.
+    let line = text[..at].rfind('\n').unwrap_or(0);
+    let above: Vec<_> = text[..line].trim_end().lines().rev().take(4).collect();
     let attributes = above
         .iter()
         .take_while(|line| line.trim_start().starts_with('#'));

@@ -108,7 +108,7 @@ fn a_process_killed_anywhere_delivers_each_record_once() {
     let manager = manager(temp.path());
     let tail = tail(temp.path(), &options, |_| ());
     let rows = delivered(&manager, temp.path(), &tail, &options);
-    assert!(rows > 1000, "{rows}");
+    assert!(rows as u64 >= grown, "{rows}");
     assert_eq!(tail.stats().damaged, 0);
 }
 

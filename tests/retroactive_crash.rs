@@ -186,9 +186,13 @@ fn killed_at_any_moment_what_failed_is_there_once_and_whole_and_nothing_else() {
     let (mut recovered, mut orphaned, mut kept) = (0, 0, 0);
     let mut dir = tempfile::tempdir_in("/dev/shm").unwrap();
     let mut said: BTreeMap<(u64, u64), u64> = BTreeMap::new();
-    for cycle in 0..cycles() {
+    // As long as it takes until a kill came at every kind of moment.
+    for cycle in 0..20 * cycles() {
         let life = cycle % LIVES;
         if life == 0 {
+            if cycle >= cycles() && recovered > 0 && orphaned > 0 && kept > 0 {
+                break;
+            }
             dir = tempfile::tempdir_in("/dev/shm").unwrap();
             fs::create_dir(dir.path().join("rings")).unwrap();
             said.clear();

@@ -118,7 +118,7 @@ impl Housekeeper {
         }
     }
 
-    fn join(&mut self) {
+    pub(super) fn join(&mut self) {
         self.shared.work().closing = true;
         self.shared.wake();
         if let Some(thread) = self.thread.take() {

@@ -2,11 +2,10 @@
 //!
 //! Always true:
 //! - opening one changes nothing, not even for a log that nobody recovered
-//! - if it has a frame, it has all frames before it that retention left
+//! - if it has a frame, it has all frames before it that retention left, and none that it removed
 //! - the writer does not notice it, and it does not wait for the writer
 
 use std::{
-    collections::BTreeSet,
     path::{Path, PathBuf},
     sync::Arc,
 };
@@ -62,6 +61,13 @@ impl Snapshot {
     /// # Errors
     /// The directory cannot be read; the snapshot is as before then.
     pub fn refresh(&mut self) -> Result<(), ReadError> {
+        let listed = self.list()?;
+        self.capture(listed)
+    }
+
+    /// The bases of the segments that there are, in order, after which it is read what retention
+    /// has removed.
+    pub(super) fn list(&mut self) -> Result<Vec<u64>, ReadError> {
         let bases = segment_bases(&self.dir).map_err(|source| ReadError::Io {
             path: self.dir.clone(),
             source,
@@ -70,28 +76,47 @@ impl Snapshot {
         // Without a watermark whatever checks counts.
         self.durable = watermark.map_or(u64::MAX, |w| w.durable);
         self.floor = read_floor(&self.dir, self.log.log_id);
+        Ok(bases)
+    }
+
+    /// Takes in the segments that were listed.
+    pub(super) fn capture(&mut self, bases: Vec<u64>) -> Result<(), ReadError> {
         let known = self.segments.drain(..).chain(self.provisional.drain(..));
         let mut known: Vec<_> = known.collect();
-        let listed: BTreeSet<u64> = bases.iter().copied().collect();
-        known.retain(|view| listed.contains(&view.header().base));
         let mut views = Vec::with_capacity(bases.len());
+        let (mut gone, mut result) = (false, Ok(()));
         self.unreadable.clear();
         // Newest first: the mark of each is loaded after those of all that come after it, so that
         // no frame is missing before one that is there.
-        for base in bases.into_iter().rev() {
-            let old = known.iter().position(|v| v.header().base == base);
+        for base in bases.iter().rev() {
+            let old = known.iter().position(|v| v.header().base == *base);
             let old = old.map(|i| known.swap_remove(i));
-            if let Some(view) = self.view(base, old)? {
-                views.push(view);
+            match self.view(*base, old) {
+                Ok(Some(view)) => views.push(view),
+                Ok(None) => gone = true,
+                Err(error) => {
+                    // What was known stays.
+                    known.retain(|view| bases.contains(&view.header().base));
+                    views.append(&mut known);
+                    result = Err(error);
+                    break;
+                }
             }
         }
-        views.reverse();
+        if gone {
+            // Retention removed it since it was listed, and had said so before it did.
+            self.floor = read_floor(&self.dir, self.log.log_id);
+        }
+        // What is said to be removed is not there, also where its file still is; so what is there
+        // has no hole.
+        views.retain(|view| !view.is_sealed() || view.end() > self.floor.position);
+        views.sort_by_key(|view| view.header().base);
         let (main, provisional) = views
             .into_iter()
             .partition(|v| v.header().stream == STREAM_MAIN);
         self.segments = main;
         self.provisional = provisional;
-        Ok(())
+        result
     }
 
     fn view(

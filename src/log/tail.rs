@@ -84,10 +84,10 @@ impl<'a> FramesFrom<'a> {
     /// Whether something between the position and the current segment is gone.
     fn gap(&self, view: &SegmentView) -> Option<Step<'a>> {
         let to = view.at(HEADER_BYTES);
-        // Retention says how far it came; a file that was deleted by hand shows as a hole between
-        // segments of one epoch.
+        // Retention says how far it came, and a snapshot has all that is above that; a file that
+        // was deleted by hand shows as a hole between segments of one epoch.
         let floor = self.snapshot.floor().position;
-        let removed = self.position < floor && self.position < view.start();
+        let removed = self.segment == 0 && self.position < floor && self.position < view.start();
         let hole = self.segment > 0 && {
             let before = &self.snapshot.segments()[self.segment - 1];
             let (old, new) = (before.header(), view.header());

@@ -213,11 +213,12 @@ impl SegmentView {
 
     /// A view of the same that can be refreshed while others use this one.
     pub(super) fn duplicate(&self) -> Self {
+        // Others may be learning now: what was learned of frames first, then the frames.
+        let meta = self.meta.get().cloned();
         let index = match self.index.get() {
             Some(Index::Scan(scan)) => OnceLock::from(Index::Scan(scan.clone())),
             _ => OnceLock::new(),
         };
-        let meta = self.meta.get().cloned();
         Self {
             path: self.path.clone(),
             header: self.header,
@@ -333,11 +334,23 @@ impl SegmentView {
         let frames = match self.index() {
             Index::Scan(scan) => scan.index.find(hash),
             Index::File(file) => file.find(hash).unwrap_or_else(|| {
-                let rebuilt = self.rebuilt.get_or_init(|| self.scan());
-                rebuilt.index.find(hash)
+                let found = self.rebuilt().index.find(hash).into_iter();
+                found.filter_map(|frame| self.renumbered(frame)).collect()
             }),
         };
         frames.into_iter()
+    }
+
+    fn rebuilt(&self) -> &SegmentScan {
+        self.rebuilt.get_or_init(|| self.scan())
+    }
+
+    /// The number in [`frames`](Self::frames) of a frame that was found by scanning in place of a
+    /// damaged index file: a frame that was damaged since has a number there and none in the scan.
+    fn renumbered(&self, scanned: u32) -> Option<u32> {
+        let offset = self.rebuilt().index.entries.get(scanned as usize)?.offset;
+        let number = self.frames().partition_point(|e| e.offset < offset);
+        (self.frames().get(number)?.offset == offset).then_some(number as u32)
     }
 
     /// Which trace may have records in which frame: the hash of the trace (high half) and the
@@ -346,8 +359,12 @@ impl SegmentView {
         match self.index() {
             Index::Scan(scan) => scan.index.pairs().to_vec(),
             Index::File(file) => file.pairs().unwrap_or_else(|| {
-                let rebuilt = self.rebuilt.get_or_init(|| self.scan());
-                rebuilt.index.pairs().to_vec()
+                let pairs = self.rebuilt().index.pairs().iter();
+                let known = pairs.filter_map(|pair| {
+                    let frame = self.renumbered(*pair as u32)?;
+                    Some(*pair >> 32 << 32 | u64::from(frame))
+                });
+                known.collect()
             }),
         }
     }

@@ -75,19 +75,16 @@ impl Logs {
 
     /// Everything as it is now.
     pub(super) fn refresh(&mut self) -> Result<Store, ReadError> {
-        let known = self.logs.len();
         self.find()?;
         let mut segments = Vec::new();
         let mut open = Vec::new();
         let mut lives = AHashMap::new();
-        for (no, log) in self.logs.iter_mut().enumerate() {
+        for log in &mut self.logs {
             // Rings, then the lock, then the marks: what moves or ends in between is seen later.
             let rings = self.rings.as_deref();
             let left = rings.map(|dir| overlay::read(dir, log.snapshot.log().log_id));
             let locked = log_is_locked(log.snapshot.dir())?;
-            if no < known {
-                log.snapshot.refresh()?;
-            }
+            log.snapshot.refresh()?;
             log.prepare();
             segments.extend(log.prepared.iter().map(|(_, segment)| segment.clone()));
             lives.extend(log.lives(locked));

@@ -1,5 +1,7 @@
 //! A manager over a directory, asked and ended the way tests do it again and again.
 
+#![allow(dead_code)] // each test file uses a part of it
+
 use std::path::Path;
 
 use emberlog::{log::verify, Config, Filter, Manager, Span};

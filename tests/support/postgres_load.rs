@@ -14,9 +14,11 @@ use emberlog::{
         Scan, Sink,
     },
     log::{Position, Snapshot},
-    tail::{self, LogSource, Tail},
+    tail::{self, cursor::CursorError, LogSource, Tail},
     Config, Filter, LogReader, Manager,
 };
+
+use crate::support::until;
 
 pub const LONG: Duration = Duration::from_secs(120);
 
@@ -31,20 +33,30 @@ pub fn manager(dir: &Path) -> Manager {
 }
 
 /// A tail that sends small batches soon and tries again soon.
+///
+/// The one before it may still be busy with its server, for longer than its drop waited.
 pub fn tail(dir: &Path, options: &Options, tune: impl FnOnce(&mut tail::Options)) -> Tail {
-    let source = LogSource::open(dir).unwrap();
-    let options = options.clone();
-    let open = move || {
-        let sink = PostgresSink::open("postgres", options.clone())?;
-        Ok(Box::new(sink) as Box<dyn Sink>)
-    };
     let mut of_tail = tail::Options::new("postgres");
     of_tail.export_interval = Duration::from_millis(5);
     of_tail.poll = Duration::from_millis(2);
     of_tail.retry_min = Duration::from_millis(10);
     of_tail.retry_max = Duration::from_millis(200);
     tune(&mut of_tail);
-    Tail::start(dir, source, open, of_tail).unwrap()
+    let mut started = None;
+    until("the cursor is free", || {
+        let source = LogSource::open(dir).unwrap();
+        let options = options.clone();
+        let open = move || {
+            let sink = PostgresSink::open("postgres", options.clone())?;
+            Ok(Box::new(sink) as Box<dyn Sink>)
+        };
+        started = match Tail::start(dir, source, open, of_tail.clone()) {
+            Err(CursorError::Locked { .. }) => None,
+            other => Some(other.unwrap()),
+        };
+        started.is_some()
+    });
+    started.unwrap()
 }
 
 pub fn end(dir: &Path) -> Position {

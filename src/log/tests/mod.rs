@@ -6,6 +6,7 @@ mod faults;
 mod format;
 mod model;
 mod opening;
+mod readers;
 mod retention;
 mod round_trip;
 mod speed;

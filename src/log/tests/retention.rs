@@ -1,14 +1,16 @@
 //! What goes, what stays, and who is told.
 
-use std::{path::Path, time::Duration};
+use std::path::Path;
 
-use crate::log::{LogDir, Options, Position, Removed, RemovedBy, Slots, Snapshot, Step};
+use crate::log::{
+    prune, LogDir, Options, Position, Prune, Removed, RemovedBy, Slots, Snapshot, Step,
+};
 
 use super::support::*;
 
 /// Fills about `segments` segments and runs retention to the end.
 fn fill(dir: &Path, options: &Options, segments: u64) -> Vec<Removed> {
-    let (mut writer, housekeeper) = open(dir, options);
+    let (mut writer, mut housekeeper) = open(dir, options);
     for n in 0..segments {
         append(
             &mut writer,
@@ -20,11 +22,8 @@ fn fill(dir: &Path, options: &Options, segments: u64) -> Vec<Removed> {
     }
     writer.close().unwrap();
     housekeeper.prune();
-    let mut removed = Vec::new();
-    for _ in 0..200 {
-        std::thread::sleep(Duration::from_millis(5));
-        removed.extend(housekeeper.take_removed());
-    }
+    housekeeper.join();
+    let removed = housekeeper.take_removed();
     housekeeper.stop().unwrap();
     removed
 }
@@ -94,4 +93,31 @@ fn a_cursor_keeps_what_it_needs_up_to_the_hard_limit() {
         removed.iter().all(|r| r.reason == RemovedBy::Size),
         "{removed:?}"
     );
+}
+
+/// The floor was read when the directory was listed, so a reader that came to the removed segments
+/// too late began with those that were left, and nobody counted the others.
+#[test]
+fn what_goes_while_a_reader_opens_segments_is_a_gap_to_it() {
+    let dir = tempfile::tempdir().unwrap();
+    LogDir::lock(dir.path(), &options()).unwrap();
+    let mut reader = Snapshot::open(dir.path()).unwrap();
+    assert_eq!(fill(dir.path(), &options(), 6), []);
+    let listed = reader.list().unwrap();
+    let what = Prune {
+        max_bytes: Some(3 << 20),
+        ..Prune::default()
+    };
+    let pruned = prune(dir.path(), &what).unwrap();
+    let last = pruned.removed.last().unwrap().to;
+    reader.capture(listed).unwrap();
+    let gone: u64 = pruned.removed.iter().map(|r| r.records).sum();
+    assert_eq!(reader.floor().records, gone);
+    let mut steps = reader.frames_from(Position::START);
+    let first = steps.next().unwrap();
+    assert!(
+        matches!(first, Step::Gap { to, .. } if to > last),
+        "{first:?}"
+    );
+    assert!(steps.all(|step| matches!(step, Step::Frame(..))));
 }

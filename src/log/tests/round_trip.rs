@@ -1,5 +1,5 @@
 use crate::{
-    log::{verify, LogDir, OpenError, Position, Snapshot, Step},
+    log::{verify, LogDir, OpenError, Position, SegmentView, Snapshot, Step},
     record::id::TraceId,
 };
 
@@ -159,6 +159,48 @@ fn traces_are_found_in_live_and_sealed_segments() {
     assert!(report.ok && report.missing_indexes > 0, "{report:?}");
 }
 
+/// A frame that was damaged after its index was written has a number in the index file and none in
+/// a scan, so those behind it were looked up under the numbers of others.
+#[test]
+fn a_damaged_index_of_a_damaged_segment_finds_what_is_left() {
+    let dir = tempfile::tempdir().unwrap();
+    let (mut writer, housekeeper) = open(dir.path(), &options());
+    append(&mut writer, 1, 0, &spans(1, 0, 10_000));
+    writer.close().unwrap();
+    housekeeper.stop().unwrap();
+    let path = segments_of(dir.path()).remove(0);
+    let damage = |path: &std::path::Path, at: usize| {
+        let mut bytes = std::fs::read(path).unwrap();
+        bytes[at] ^= 4;
+        std::fs::write(path, bytes).unwrap();
+    };
+    let view = SegmentView::open(&path).unwrap();
+    let damaged = view.frames()[3];
+    damage(&path, damaged.offset as usize + 100);
+    let index = path.with_extension("idx");
+    let len = std::fs::metadata(&index).unwrap().len() as usize;
+    damage(&index, len * 3 / 4);
+    let view = SegmentView::open(&path).unwrap();
+    view.frame(3).unwrap_err();
+    let lost = damaged.first_sequence / 10 * 10..damaged.end_sequence();
+    for n in (0..10_000).step_by(10).filter(|n| !lost.contains(n)) {
+        let id = TraceId::from_u128(trace_of(1, n));
+        let frames = view.find_trace(id).map(|number| view.frame(number));
+        let records = frames.flat_map(|frame| frame.unwrap().records());
+        let of_it = records.filter(|record| match record.as_ref().unwrap().1.body {
+            crate::record::Body::Span(s) => s.trace_id == id.0,
+            _ => false,
+        });
+        assert_eq!(of_it.count(), 10, "{n}");
+    }
+    assert_ne!(view.damage().len(), 0, "the index file is used as it is");
+    let pairs = view.trace_pairs();
+    assert!(pairs.len() > 900);
+    for pair in pairs {
+        view.frame(pair as u32).unwrap();
+    }
+}
+
 #[test]
 fn a_tail_goes_on_where_it_was() {
     let dir = tempfile::tempdir().unwrap();
@@ -275,6 +317,34 @@ fn a_newer_format_is_refused_without_changing_a_byte() {
         assert!(all(dir.path()) == before);
         Snapshot::open(dir.path()).unwrap_err();
         std::fs::write(&path, old).unwrap();
+    }
+}
+
+/// A reader that met a segment of a newer build had no segments at all from then on.
+#[test]
+fn a_refresh_that_fails_leaves_what_was_known() {
+    let dir = tempfile::tempdir().unwrap();
+    let (mut writer, housekeeper) = open(dir.path(), &options());
+    let mut snapshot = Snapshot::open(dir.path()).unwrap();
+    for n in 0..3 {
+        append(&mut writer, 1, n * 10, &spans(1, n * 10, n * 10 + 10));
+        writer.commit().unwrap();
+        snapshot.refresh().unwrap();
+        writer.roll(&prologue(), soon()).unwrap();
+    }
+    writer.close().unwrap();
+    housekeeper.stop().unwrap();
+    let newest = segment_of(dir.path());
+    let mut bytes = std::fs::read(&newest).unwrap();
+    bytes[8] = 2;
+    let crc = crc32c::crc32c(&bytes[..124]);
+    bytes[124..128].copy_from_slice(&crc.to_le_bytes());
+    std::fs::write(&newest, bytes).unwrap();
+    let before = sequences(&snapshot);
+    assert_eq!(before[&1].len(), 30);
+    for _ in 0..2 {
+        snapshot.refresh().unwrap_err();
+        assert_eq!(sequences(&snapshot), before);
     }
 }
 

@@ -226,6 +226,26 @@ fn a_trace_comes_as_a_whole() {
     assert_eq!(reader.metrics(&f.graph("g")).unwrap().len(), 40);
 }
 
+/// A log that came to a root took the place of one that was known, whose new records were not read
+/// then, although its rings were: what the flusher had moved in between was in no answer.
+#[test]
+fn a_log_that_comes_to_a_root_keeps_nothing_of_the_others_back() {
+    let root = tempfile::tempdir().unwrap();
+    let mut old = Writing::open(&root.path().join("b"), 1 << 20);
+    run(&mut old, 1, 1000);
+    old.commit();
+    let reader = LogReader::open(root.path()).unwrap();
+    assert_eq!(reader.traces(&Filter::new()).unwrap().len(), 1);
+    let mut new = Writing::open(&root.path().join("a"), 1 << 20);
+    run(&mut new, 2, 2000);
+    new.commit();
+    run(&mut old, 3, 3000);
+    old.commit();
+    let traces = reader.traces(&Filter::new()).unwrap();
+    let ids: Vec<_> = traces.iter().map(|t| t.trace_id).collect();
+    assert_eq!(ids, [id(3), id(2), id(1)]);
+}
+
 #[test]
 fn prefixes_find_traces() {
     let dir = tempfile::tempdir().unwrap();

@@ -3,7 +3,7 @@
 use std::time::{Duration, Instant};
 
 use super::*;
-use crate::record::kinds::LossCause;
+use crate::{record::kinds::LossCause, ring::Producer};
 
 #[test]
 fn full_rings_count_what_they_drop() {
@@ -118,23 +118,31 @@ fn a_thousand_threads_fit_below_the_ceiling() {
 
 #[test]
 fn blocking_waits_then_gives_up_then_waits_again() {
+    /// Long enough for whoever drains to be scheduled.
+    const TIMEOUT: Duration = Duration::from_secs(3);
+    const AT_ONCE: u32 = 100;
     let registry = registry(Path::new("/dev/shm"), |options| {
         options.ring_bytes = 16 << 10;
-        options.overflow = Overflow::Block {
-            timeout: Duration::from_millis(50),
-        };
+        options.overflow = Overflow::Block { timeout: TIMEOUT };
     });
     let mut consumers = registry.consumers().expect("the first");
     let mut producer = registry.lease("blocks", 1).expect("a ring");
+    // So many that none of them can have waited.
+    let refused_at_once = |producer: &mut Producer| {
+        let start = Instant::now();
+        for _ in 0..AT_ONCE {
+            assert!(!push(producer, 8, 0));
+        }
+        assert!(start.elapsed() < TIMEOUT * AT_ONCE);
+    };
     while producer_has_room(&registry) {
         assert!(push(&mut producer, 8, 0));
     }
     let start = Instant::now();
     assert!(!push(&mut producer, 8, 0));
-    assert!(start.elapsed() >= Duration::from_millis(50));
-    let start = Instant::now();
-    assert!(!push(&mut producer, 8, 0), "gave up before");
-    assert!(start.elapsed() < Duration::from_millis(25));
+    assert!(start.elapsed() >= TIMEOUT);
+    // It gave up before.
+    refused_at_once(&mut producer);
     consumers.refresh();
     drain(&mut consumers, 0);
     while producer_has_room(&registry) {
@@ -148,15 +156,13 @@ fn blocking_waits_then_gives_up_then_waits_again() {
     });
     assert!(push(&mut producer, 8, 2));
     let consumers = flusher.join().expect("no panic");
-    assert_eq!(lost(&consumers, 0), 2);
+    assert_eq!(lost(&consumers, 0), 1 + u64::from(AT_ONCE));
     // A thread of the engine does not wait.
     engine_thread(true);
     while producer_has_room(&registry) {
         assert!(push(&mut producer, 8, 1));
     }
-    let start = Instant::now();
-    assert!(!push(&mut producer, 8, 0));
-    assert!(start.elapsed() < Duration::from_millis(25));
+    refused_at_once(&mut producer);
     engine_thread(false);
     registry.remove_files().expect("removed");
 }

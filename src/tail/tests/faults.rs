@@ -57,7 +57,9 @@ fn the_breaker_opens_and_closes_and_attempts_become_rare() {
         std::thread::sleep(Duration::from_millis(1));
     }
     let attempts = store.get().writes - before;
-    assert!(attempts <= 8, "{attempts} attempts in half a second");
+    // Eight in half a second, which may have become more on a busy machine.
+    let most = 8 + begun.elapsed().as_millis() as u64 / 62;
+    assert!(attempts <= most, "{attempts} attempts");
     store.get().always = None;
     tail.export(log.end(), LONG).unwrap();
     assert_eq!(tail.stats().state, TailState::Running);
