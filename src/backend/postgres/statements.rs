@@ -92,7 +92,8 @@ impl Statements {
         let traces = format!("ORDER BY trace_id {} RETURNING trace_id", nothing(&TRACES));
         let spans = format!(
             "ON CONFLICT ({}) DO UPDATE SET {} WHERE t.duration_ns IS NULL AND t.duration IS NULL \
-             AND excluded.duration_ns IS NOT NULL AND t.trace_id = excluded.trace_id",
+             AND excluded.duration_ns IS NOT NULL AND t.trace_id = excluded.trace_id \
+             RETURNING t.span_id",
             list(names.key(&SPANS)),
             set_all(names, &SPANS, "excluded"),
         );

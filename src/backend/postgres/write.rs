@@ -166,6 +166,7 @@ impl Db {
             events: AHashMap::new(),
             created: AHashSet::new(),
             duplicates: 0,
+            completed: Vec::new(),
             points: 0,
         };
         let done = batch.run(range, rows);
@@ -212,6 +213,8 @@ struct Batch<'c, 'r> {
     created: AHashSet<TraceId>,
     /// Rows that were there already, in the tables or earlier in the batch.
     duplicates: u64,
+    /// Spans of which start and end came, which make one row.
+    completed: Vec<(TraceId, SpanId)>,
     /// Events and measurements that came, without those that follow from other rows.
     points: u64,
 }
@@ -242,8 +245,10 @@ impl<'r> Batch<'_, 'r> {
                     Entry::Occupied(mut entry) => {
                         // The end that completes a start is news.
                         let is_open = entry.get().duration_ns.is_none();
-                        let news = is_open && span.duration_ns.is_some();
-                        self.duplicates += u64::from(!news);
+                        match is_open && span.duration_ns.is_some() {
+                            true => self.completed.push((span.trace_id, span.span_id)),
+                            false => self.duplicates += 1,
+                        }
                         if is_open {
                             entry.insert(span);
                         }
@@ -471,8 +476,10 @@ impl<'r> Batch<'_, 'r> {
         let rows = self.tables.spans.take();
         self.link.script(vec![Step::Copy(&sql.spans.copy, rows)])?;
         // Fewer also where spans came again.
-        let mut stored = self.link.execute(&sql.spans.insert, &[])?;
-        if stored == came {
+        let id = |row: tokio_postgres::Row| row.get::<_, Uuid>(0).0;
+        let new = self.link.query(&sql.spans.insert, &[])?;
+        let mut new: AHashSet<u128> = new.into_iter().map(id).collect();
+        if new.len() as u64 == came {
             return Ok(());
         }
         let taken = self.link.query(&sql.taken, &[])?;
@@ -494,9 +501,15 @@ impl<'r> Batch<'_, 'r> {
                 Step::Copy(&sql.spans.copy, rows),
                 Step::Run(&sql.spans.insert, &[]),
             ])?;
-            stored += answers.last().map_or(0, |answer| answer.touched);
+            let last = answers.into_iter().last().unwrap_or_default();
+            new.extend(last.rows.into_iter().map(id));
         }
-        self.duplicates += came.saturating_sub(stored);
+        self.duplicates += came.saturating_sub(new.len() as u64);
+        let is_new = |(trace, span): &&(TraceId, SpanId)| {
+            new.contains(&span.wide(*trace)) || new.contains(&other_id(*span, *trace))
+        };
+        let starts = self.completed.iter().filter(|span| !is_new(span));
+        self.duplicates += starts.count() as u64;
         Ok(())
     }
 
