@@ -2,22 +2,26 @@
 //!
 //! ```text
 //! cargo bench -p emberlog --features sqlite --bench backends             all parts
-//! cargo bench -p emberlog --features sqlite --bench backends -- hanging  one: sqlite, hanging, memory
+//! cargo bench -p emberlog --features sqlite --bench backends -- hanging  one of the parts
 //! ```
 //!
 //! | part | compares |
 //! |---|---|
 //! | `sqlite` | a tail from the log into SQLite with raw rusqlite: the same rows, tables, indexes, batches and durability, the values made beforehand |
-//! | `hanging` | recording while a backend hangs with recording without one, per run of two nodes |
+//! | `hanging` | recording while three backends hang with recording without one, per run of two nodes |
 //! | `memory` | memory of the process after each million of spans, while a backend hangs |
+//! | `catch-up` | rows per second of a SQLite backend after an outage, with those of a tail that began anew; order is checked |
 //!
 //! What is compared is done in turns; medians are printed. `EMBERLOG_BENCH_SPANS` sets the spans of
-//! `memory` (default 5,000,000).
+//! `memory` (default 20,000,000); the log is limited to 256 MiB on disk.
 
 use std::{
     fs,
     path::Path,
-    sync::{Arc, Condvar, Mutex},
+    sync::{
+        atomic::{AtomicBool, Ordering::Relaxed},
+        Arc, Condvar, Mutex,
+    },
     time::{Duration, Instant},
 };
 
@@ -27,6 +31,7 @@ use emberlog::{
         BatchRange, Row, Sink, SinkError,
     },
     log::{OnFull, Position},
+    model::Origin,
     tail::{self, LogSource, Tail},
     BackendConfig, Config, LogId, Manager,
 };
@@ -231,7 +236,7 @@ impl Values {
     }
 }
 
-/// Opens a manager; where `sink` is given, with a backend that hangs.
+/// Opens a manager; where `sink` is given, with three backends that hang.
 fn manager(dir: &Path, sink: Option<&Hanging>) -> Manager {
     let mut config = Config::new(dir).log(|log| {
         log.max_bytes = Some(256 << 20);
@@ -239,9 +244,9 @@ fn manager(dir: &Path, sink: Option<&Hanging>) -> Manager {
         log.on_full = OnFull::DeleteOldest;
     });
     config.shutdown_timeout = Duration::from_secs(2);
-    if let Some(sink) = sink {
-        let sink = sink.clone();
-        let backend = BackendConfig::new("hanging", move || Ok(Box::new(sink.clone())));
+    for name in ["hanging", "hanging-too", "hanging-as-well"] {
+        let Some(sink) = sink.cloned() else { break };
+        let backend = BackendConfig::new(name, move || Ok(Box::new(sink.clone())));
         config = config.backend(backend.buffer_size(1));
     }
     Manager::open(config).unwrap()
@@ -278,7 +283,7 @@ fn hanging() {
     }
     let [none, hang] = costs.map(median);
     let [none_tail, hang_tail] = tails.map(median);
-    println!("hanging: a run of two nodes takes {none:.0} ns without, {hang:.0} ns with a backend that hangs: {:.3}x", hang / none);
+    println!("hanging: a run of two nodes takes {none:.0} ns without, {hang:.0} ns while three backends hang: {:.3}x", hang / none);
     println!(
         "hanging: p99.9 {none_tail:.0} ns without, {hang_tail:.0} ns with: {:.3}x",
         hang_tail / none_tail
@@ -299,7 +304,7 @@ fn status(key: &str) -> u64 {
 
 fn memory() {
     let spans = std::env::var("EMBERLOG_BENCH_SPANS").ok();
-    let spans: usize = spans.and_then(|n| n.parse().ok()).unwrap_or(5_000_000);
+    let spans: usize = spans.and_then(|n| n.parse().ok()).unwrap_or(20_000_000);
     let temp = tempfile::tempdir().unwrap();
     let sink = Hanging::default();
     let manager = manager(temp.path(), Some(&sink));
@@ -323,12 +328,95 @@ fn memory() {
     sink.let_go();
 }
 
+/// SQLite that is out of reach for a while; sees to it that spans of a thread come in order.
+struct Outage {
+    inner: SqliteSink,
+    over: Arc<AtomicBool>,
+    /// Ring and sequence of the span before.
+    last: Option<(u32, u64)>,
+}
+
+impl Sink for Outage {
+    fn name(&self) -> &str {
+        self.inner.name()
+    }
+
+    fn position(&mut self, log: LogId) -> Result<Option<Position>, SinkError> {
+        self.inner.position(log)
+    }
+
+    fn meet(&mut self, origin: &Arc<Origin>) {
+        self.inner.meet(origin);
+    }
+
+    fn write(&mut self, range: BatchRange, rows: &[Row]) -> Result<(), SinkError> {
+        // Relaxed: a flag and nothing else.
+        if !self.over.load(Relaxed) {
+            return Err(SinkError::Retry("nobody there".into()));
+        }
+        self.inner.write(range, rows)?;
+        let spans = rows.iter().filter_map(|row| match row {
+            Row::Span(span) => span.record,
+            _ => None,
+        });
+        for record in spans {
+            let this = (record.ring, record.sequence);
+            let (ring, before) = *self.last.get_or_insert((record.ring, 0));
+            assert!(ring != this.0 || before < this.1, "{this:?} after {before}");
+            self.last = Some(this);
+        }
+        Ok(())
+    }
+}
+
+fn catch_up() {
+    const RUNS: usize = 10_000;
+    const NODES: usize = 20;
+    let mut ratios = Vec::new();
+    for _ in 0..ROUNDS {
+        let temp = tempfile::tempdir().unwrap();
+        let (dir, db) = (temp.path().join("log"), temp.path().join("late.db"));
+        let over = Arc::new(AtomicBool::new(false));
+        let up = over.clone();
+        let backend = BackendConfig::new("sqlite", move || {
+            let inner = SqliteSink::open("sqlite", Options::new(&db))?;
+            let (over, last) = (up.clone(), None);
+            Ok(Box::new(Outage { inner, over, last }))
+        });
+        let config = Config::new(&dir).backend(backend.buffer_size(1000));
+        let manager = Manager::open(config).unwrap();
+        for _ in 0..RUNS / 500 {
+            record_runs(&manager, 500, NODES);
+            manager.flush().unwrap();
+        }
+        over.store(true, Relaxed);
+        let late = timed(|| {
+            manager.export(LONG).unwrap();
+        });
+        manager.shutdown().unwrap();
+        let anew = timed(|| by_tail(&dir, &temp.path().join("anew.db")));
+        let rows = (RUNS * (NODES + 2)) as f64;
+        println!(
+            "catch-up: {:.0} rows/s after an outage, {:.0} rows/s from the beginning",
+            rows / late.0,
+            rows / anew.0
+        );
+        ratios.push(anew.0 / late.0);
+    }
+    println!("catch-up: median ratio {:.2}, in order", median(ratios));
+}
+
 fn main() {
     let wanted: Vec<String> = std::env::args()
         .skip(1)
         .filter(|a| !a.starts_with('-'))
         .collect();
-    let parts: [(&str, fn()); 3] = [("sqlite", sqlite), ("hanging", hanging), ("memory", memory)];
+    let parts: [(&str, fn()); 4] = [
+        ("sqlite", sqlite),
+        ("hanging", hanging),
+        ("memory", memory),
+        ("catch-up", catch_up),
+    ];
     for (name, part) in parts {
         if wanted.is_empty() || wanted.iter().any(|wanted| wanted == name) {
             part();

@@ -2,10 +2,15 @@
 //! indexes, as many per transaction, on a server of its own.
 //!
 //! ```text
-//! cargo bench --features postgres --bench postgres [-- ROUNDS]
+//! cargo bench --features postgres,sqlite --bench postgres [-- ROUNDS] [PART]
 //! ```
 //!
-//! The sink and the plain client take turns. Rows are those of the log: a span is one, a trace two.
+//! | part | who takes turns with the plain client |
+//! |---|---|
+//! | `sink` | the sink, given rows |
+//! | `migrate` | `emberlog migrate` of a SQLite database: rows are read, made and sent |
+//!
+//! Rows are those of the log: a span is one, a trace two.
 
 #[cfg(unix)]
 #[path = "../tests/support/postgres.rs"]
@@ -22,6 +27,7 @@ fn main() {
 #[cfg(unix)]
 mod bench {
     use std::{
+        path::Path,
         pin::pin,
         sync::Arc,
         time::{Duration, Instant},
@@ -31,18 +37,21 @@ mod bench {
     use emberlog::{
         backend::{
             postgres::{Options, PostgresSink},
+            sqlite::{self, SqliteSink},
             BatchRange, Row, Sink, TraceBegan, TraceEnded,
         },
+        export::{Endpoint, Export, ExportOptions},
         log::Position,
         model::Origin,
-        AttributeMap, InstanceId, LogId, RecordId, Span, SpanId, SpanKind, Status, Trace, TraceId,
-        Value,
+        AttributeMap, BackendConfig, InstanceId, LogId, RecordId, Span, SpanId, SpanKind, Status,
+        Trace, TraceId, Value,
     };
     use futures_util::{SinkExt, TryStreamExt};
     use tokio_postgres::{Client, NoTls};
 
     use crate::support::{Server, Wanted};
 
+    const LONG: Duration = Duration::from_secs(600);
     const SPANS: usize = 60_000;
     const PER_TRACE: usize = 20;
     const BATCH: usize = 1000;
@@ -161,19 +170,48 @@ mod bench {
         }
     }
 
+    fn range(n: usize) -> BatchRange {
+        let at = |offset| Position { epoch: 1, offset };
+        BatchRange {
+            log: LogId([1; 16]),
+            instance: InstanceId([7; 16]),
+            from: at(n as u64),
+            to: at(n as u64 + 1),
+        }
+    }
+
+    /// A SQLite database with the rows.
+    fn in_sqlite(db: &Path, rows: &[Row]) {
+        let mut sink = SqliteSink::open("sqlite", sqlite::Options::new(db)).unwrap();
+        sink.meet(&origin());
+        for (n, batch) in rows.chunks(BATCH).enumerate() {
+            sink.write(range(n), batch).unwrap();
+        }
+    }
+
+    /// What `emberlog migrate` does with that database.
+    fn migrate(server: &Server, db: &Path, options: &Options) -> Cost {
+        let from: Endpoint = format!("sqlite:{}", db.display()).parse().unwrap();
+        let target = BackendConfig::postgres(options.clone());
+        let state = tempfile::tempdir().unwrap();
+        measured(server, || {
+            for (name, source) in from.sources().unwrap() {
+                let mut options = ExportOptions::new(name);
+                options.batch = BATCH;
+                let export = Export::of(state.path(), source, &target, &options).unwrap();
+                assert!(export.wait(LONG).done, "{name}");
+                let (report, trouble) = export.finish(LONG);
+                assert_eq!((trouble, report.quarantined), (None, 0), "{name}");
+            }
+        })
+    }
+
     fn ours(server: &Server, options: &Options, rows: &[Row]) -> Cost {
         let mut sink = PostgresSink::open("postgres", options.clone()).unwrap();
         sink.meet(&origin());
         measured(server, || {
             for (n, batch) in rows.chunks(BATCH).enumerate() {
-                let at = |offset| Position { epoch: 1, offset };
-                let range = BatchRange {
-                    log: LogId([1; 16]),
-                    instance: InstanceId([7; 16]),
-                    from: at(n as u64),
-                    to: at(n as u64 + 1),
-                };
-                sink.write(range, batch).unwrap();
+                sink.write(range(n), batch).unwrap();
             }
         })
     }
@@ -276,21 +314,48 @@ mod bench {
             ..Wanted::default()
         });
         let rows = rows();
+        let temp = tempfile::tempdir().unwrap();
+        let db = temp.path().join("rows.db");
+        in_sqlite(&db, &rows);
+        let wanted = |part: &str| {
+            let parts = ["sink", "migrate"];
+            let mut said = std::env::args().filter(|arg| parts.contains(&arg.as_str()));
+            said.next().is_none_or(|said| said == part)
+        };
+        if wanted("sink") {
+            compare("sink", rounds, &server, rows.len(), |options| {
+                ours(&server, options, &rows)
+            });
+        }
+        if wanted("migrate") {
+            compare("migrate", rounds, &server, rows.len(), |options| {
+                migrate(&server, &db, options)
+            });
+        }
+    }
+
+    /// Something in turns with a plain client that copies the same rows into the same tables.
+    fn compare(
+        what: &str,
+        rounds: usize,
+        server: &Server,
+        rows: usize,
+        ours: impl Fn(&Options) -> Cost,
+    ) {
         let (mut wall, mut cpu) = (Vec::new(), Vec::new());
         for _ in 0..rounds {
-            let options = server.fresh("ours");
-            let ours = ours(&server, &options, &rows);
+            let ours = ours(&server.fresh("ours"));
             let plain = server.fresh("plain");
             drop(PostgresSink::open("postgres", plain).unwrap());
-            let raw = raw(&server, "ours", "plain");
+            let raw = raw(server, "ours", "plain");
             for (table, ..) in TABLES {
                 let count =
                     |database| server.sql(database, &format!("SELECT count(*) FROM {table}"));
                 assert_eq!(count("ours"), count("plain"), "{table}");
             }
-            let per = |time: Duration| rows.len() as f64 / time.as_secs_f64();
+            let per = |time: Duration| rows as f64 / time.as_secs_f64();
             println!(
-                "sink {:.0} rows/s, {:.0} rows per CPU second; plain COPY {:.0}, {:.0}",
+                "{what} {:.0} rows/s, {:.0} rows per CPU second; plain COPY {:.0}, {:.0}",
                 per(ours.wall),
                 per(ours.cpu),
                 per(raw.wall),
@@ -299,11 +364,11 @@ mod bench {
             wall.push(raw.wall.as_secs_f64() / ours.wall.as_secs_f64());
             cpu.push(raw.cpu.as_secs_f64() / ours.cpu.as_secs_f64());
         }
-        for (what, ratios) in [("wall time", &mut wall), ("CPU time", &mut cpu)] {
+        for (of, ratios) in [("wall time", &mut wall), ("CPU time", &mut cpu)] {
             ratios.sort_by(f64::total_cmp);
             let (least, most) = (ratios[0], ratios[ratios.len() - 1]);
             println!(
-                "sink to plain COPY by {what}: median {:.2}x ({least:.2} to {most:.2})",
+                "{what} to plain COPY by {of}: median {:.2}x ({least:.2} to {most:.2})",
                 ratios[ratios.len() / 2]
             );
         }

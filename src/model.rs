@@ -3,9 +3,10 @@
 //! Times are Unix nanoseconds (`i64`), durations nanoseconds (`u64`); the `*_time` and `duration`
 //! methods give the documents' float seconds.
 
-use std::{sync::Arc, time::Duration};
+use std::{borrow::Cow, sync::Arc, time::Duration};
 
 use crate::record::{
+    attributes::ValueRef,
     id::{InstanceId, RecordId, SpanId, TraceId},
     kinds::{Aggregation, EventType, SpanKind, Status},
     value::Value,
@@ -53,6 +54,46 @@ impl AttributeMap {
                 self.0.push((key.clone(), value.clone()));
             }
         }
+    }
+
+    /// Makes these the entries, in the memory of those that were here.
+    pub(crate) fn refill<'v>(
+        &mut self,
+        entries: impl Iterator<Item = (Cow<'v, str>, ValueRef<'v>)>,
+    ) {
+        let mut count = 0;
+        for (key, value) in entries {
+            let known = self.0[..count].iter_mut().find(|(k, _)| *k == key);
+            if let Some((_, old)) = known {
+                value.store_in(old);
+                continue;
+            }
+            match self.0.get_mut(count) {
+                Some((old_key, old)) => {
+                    old_key.clear();
+                    old_key.push_str(&key);
+                    value.store_in(old);
+                }
+                None => self.0.push((key.into_owned(), value.to_value())),
+            }
+            count += 1;
+        }
+        self.0.truncate(count);
+    }
+
+    /// Bytes that the texts of keys and values have room for; lists and maps count as endless.
+    pub(crate) fn capacity(&self) -> usize {
+        let of_value = |value: &Value| match value {
+            Value::Str(text) => text.capacity(),
+            Value::Bytes(bytes) => bytes.capacity(),
+            Value::Array(_) | Value::Map(_) => usize::MAX,
+            _ => 0,
+        };
+        let entries = self.0.iter();
+        entries.fold(0, |all: usize, (key, value)| {
+            all.saturating_add(key.capacity())
+                .saturating_add(of_value(value))
+        })
     }
 
     /// All entries.
@@ -501,6 +542,44 @@ mod serialize {
             row.serialize_field("attributes", &self.attributes)?;
             row.serialize_field("timestamp_ns", &self.timestamp_ns)?;
             row.end()
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use proptest::prelude::*;
+
+    use super::*;
+
+    fn entries() -> impl Strategy<Value = Vec<(String, u8, String)>> {
+        prop::collection::vec(("[a-c]{0,2}", 0..5u8, "[a-z]{0,9}"), 0..6)
+    }
+
+    fn value<'t>(kind: u8, text: &'t str) -> ValueRef<'t> {
+        match kind {
+            0 | 1 => ValueRef::Str(text),
+            2 => ValueRef::U64(text.len() as u64),
+            3 => ValueRef::Bytes(text.as_bytes()),
+            _ => ValueRef::Null,
+        }
+    }
+
+    proptest! {
+        #[test]
+        fn a_map_in_the_memory_of_another_is_a_new_one(maps in prop::collection::vec(entries(), 1..5)) {
+            let mut used = AttributeMap::new();
+            for entries in maps {
+                let refs = entries.iter().map(|(key, kind, text)| {
+                    (Cow::Borrowed(key.as_str()), value(*kind, text))
+                });
+                used.refill(refs);
+                let mut new = AttributeMap::new();
+                for (key, kind, text) in &entries {
+                    new.set(key.as_str(), value(*kind, text).to_value());
+                }
+                prop_assert_eq!(&used, &new);
+            }
         }
     }
 }

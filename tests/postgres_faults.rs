@@ -1,6 +1,8 @@
 //! However the process, the server and the network fail: everything arrives in PostgreSQL, once.
 #![cfg(all(unix, feature = "postgres"))]
 
+#[path = "support/deadly.rs"]
+mod deadly;
 #[path = "support/postgres_load.rs"]
 mod load;
 #[path = "support/postgres_proxy.rs"]
@@ -9,17 +11,23 @@ mod proxy;
 mod support;
 
 use std::{
+    io::{BufRead, BufReader},
+    os::unix::process::ExitStatusExt,
     path::Path,
     process::{Command, Stdio},
     time::Duration,
 };
 
 use emberlog::{
-    backend::postgres::Options,
-    tail::{Tail, TailState},
+    backend::{
+        postgres::{Options, PostgresSink},
+        Sink,
+    },
+    tail::{self, LogSource, Tail, TailState},
     Manager,
 };
 
+use deadly::Deadly;
 use load::{assert_arrived, deep, end, manager, record, tail, under_load, LONG};
 use proxy::{Fault, Proxy};
 use support::{until, Server, Wanted};
@@ -44,20 +52,35 @@ fn delivered(manager: &Manager, dir: &Path, tail: &Tail, options: &Options) -> u
 }
 
 const VICTIM: &str = "EMBERLOG_POSTGRES_VICTIM";
+const STAGE: &str = "EMBERLOG_POSTGRES_STAGE";
 
 /// What is killed below; records and delivers until then.
 #[test]
 fn records_until_it_is_killed() {
-    let (Some(root), Ok(url)) = (std::env::var_os(VICTIM), std::env::var("EMBERLOG_PG_URL")) else {
+    let (Some(root), Ok(stage)) = (std::env::var_os(VICTIM), std::env::var(STAGE)) else {
         return;
     };
     let dir = Path::new(&root);
+    let options = Options::from_url(&std::env::var("EMBERLOG_PG_URL").unwrap()).unwrap();
     let manager = manager(dir);
-    let options = Options::from_url(&url).unwrap();
-    let _tail = tail(dir, &options, |o| o.buffer_size = 20);
-    loop {
+    let source = LogSource::open(dir).unwrap();
+    let open = move || {
+        let sink = PostgresSink::open("postgres", options.clone())?;
+        Ok(Box::new(Deadly::at(&stage, sink)) as Box<dyn Sink>)
+    };
+    let mut of_tail = tail::Options::new("postgres");
+    of_tail.export_interval = Duration::from_millis(1);
+    of_tail.poll = Duration::from_millis(1);
+    of_tail.buffer_size = 10;
+    let tail = Tail::start(dir, source, open, of_tail).unwrap();
+    for _ in 0..8 {
         record(&manager, 1);
-        std::thread::sleep(Duration::from_micros(500));
+        manager.flush().unwrap();
+        tail.nudge();
+    }
+    println!("recorded");
+    loop {
+        std::thread::park();
     }
 }
 
@@ -65,50 +88,55 @@ fn records_until_it_is_killed() {
 fn a_process_killed_anywhere_delivers_each_record_once() {
     let temp = tempfile::tempdir().unwrap();
     let server = Server::start();
-    let url = format!(
-        "postgresql://{}@127.0.0.1:{}/{}",
-        support::USER,
-        server.port(),
-        support::DATABASE
-    );
+    let proxy = Proxy::to(server.port());
     let options = server.options();
-    let rounds = if deep() { 1000 } else { 50 };
-    let mut before = 0;
-    let mut grown = 0;
+    let rounds = if deep() { 1000 } else { 200 };
     for round in 0..rounds {
+        // Rows are with the server, or committed, and the process knows nothing of it; or just
+        // before or behind a batch; or anywhere.
+        let (fault, stage) = match round % 5 {
+            0 => (Fault::HoldCopy, "anywhere".to_owned()),
+            1 => (Fault::HoldCommit, "anywhere".to_owned()),
+            2 => (Fault::None, format!("before {}", 1 + round % 4)),
+            3 => (Fault::None, format!("after {}", 1 + round % 4)),
+            _ => (Fault::None, "anywhere".to_owned()),
+        };
+        let struck = proxy.struck();
+        proxy.set(fault);
+        let url = format!(
+            "postgresql://{}@127.0.0.1:{}/{}",
+            support::USER,
+            proxy.port(),
+            support::DATABASE
+        );
         let mut child = Command::new(std::env::current_exe().unwrap())
-            .args(["records_until_it_is_killed", "--exact"])
+            .args(["records_until_it_is_killed", "--exact", "--nocapture"])
             .env(VICTIM, temp.path())
+            .env(STAGE, &stage)
             .env("EMBERLOG_PG_URL", &url)
-            .stdout(Stdio::null())
+            .stdout(Stdio::piped())
             .stderr(Stdio::null())
             .spawn()
             .unwrap();
-        // Anywhere: while it connects, reads what is left, sends, commits.
-        let cursor = || {
-            let asked =
-                server.ask("SELECT count(*) FROM pg_tables WHERE tablename = 'emberlog_cursors'");
-            match asked.as_str() {
-                "0" => 0,
-                _ => server.count("spans"),
-            }
-        };
-        if round % 5 == 0 {
-            // Now and then it must get somewhere.
-            until("a batch is delivered", || cursor() > before);
-            grown += 1;
-        } else {
-            std::thread::sleep(Duration::from_millis(20 + (round * 37) % 180));
+        if fault != Fault::None {
+            until("the process is held up", || proxy.struck() > struck);
+        } else if stage == "anywhere" {
+            let mut lines = BufReader::new(child.stdout.take().unwrap()).lines();
+            assert!(lines.any(|line| line.unwrap().contains("recorded")));
+            std::thread::sleep(Duration::from_micros(round * 997 % 30_000));
         }
-        child.kill().unwrap();
-        child.wait().unwrap();
-        before = cursor();
+        if stage == "anywhere" {
+            child.kill().unwrap();
+        }
+        let status = child.wait().unwrap();
+        assert!(!status.success(), "round {round} ({stage}) was not killed");
+        assert_eq!(status.signal(), Some(9), "round {round} ({stage})");
     }
-    assert_eq!(grown, rounds / 5);
+    proxy.set(Fault::None);
     let manager = manager(temp.path());
     let tail = tail(temp.path(), &options, |_| ());
     let rows = delivered(&manager, temp.path(), &tail, &options);
-    assert!(rows as u64 >= grown, "{rows}");
+    assert!(rows as u64 > rounds * 30, "{rows}");
     assert_eq!(tail.stats().damaged, 0);
 }
 
@@ -120,8 +148,7 @@ fn a_server_that_stops_dies_and_sleeps_under_load_has_everything_once() {
     let options = impatient(server.options());
     let manager = manager(dir);
     let tail = tail(dir, &options, |o| o.buffer_size = 50);
-    let rounds = if deep() { 20 } else { 5 };
-    for round in 0..rounds {
+    for round in 0..20 {
         under_load(&manager, 50, || {
             let errors = tail.stats().errors;
             match round % 5 {

@@ -2,6 +2,9 @@
 //! is in `conformance`.
 #![cfg(all(feature = "sqlite", unix))]
 
+#[path = "support/deadly.rs"]
+mod deadly;
+
 use std::{
     fs,
     io::{BufRead, BufReader, Write},
@@ -13,13 +16,14 @@ use std::{
 use emberlog::{
     backend::{
         sqlite::{Options, SqliteReader, SqliteSink},
-        BatchRange, Row, Scan, Sink, SinkError,
+        BatchRange, Scan, Sink, SinkError,
     },
     log::{Position, Snapshot},
-    model::Origin,
     tail::{self, LogSource, Tail, TailState},
     Config, Filter, InstanceId, LogId, LogReader, Manager, SpanKind, Status,
 };
+
+use deadly::Deadly;
 
 const LONG: Duration = Duration::from_secs(60);
 
@@ -270,69 +274,15 @@ fn child(test: &str, dir: &Path, stage: &str) -> Child {
         .unwrap()
 }
 
-/// Kills its process at a write: before it is sent, or when it is committed and nobody knows yet.
-struct Deadly {
-    inner: SqliteSink,
-    writes: u64,
-    before: Option<u64>,
-    after: Option<u64>,
-}
-
-impl Deadly {
-    fn die_at(&self, write: Option<u64>) {
-        if write == Some(self.writes) {
-            let me = rustix::process::getpid();
-            let _ = rustix::process::kill_process(me, rustix::process::Signal::KILL);
-        }
-    }
-}
-
-impl Sink for Deadly {
-    fn name(&self) -> &str {
-        self.inner.name()
-    }
-
-    fn position(&mut self, log: LogId) -> Result<Option<Position>, SinkError> {
-        self.inner.position(log)
-    }
-
-    fn position_instance(&mut self, log: LogId) -> Result<Option<InstanceId>, SinkError> {
-        self.inner.position_instance(log)
-    }
-
-    fn meet(&mut self, origin: &std::sync::Arc<Origin>) {
-        self.inner.meet(origin);
-    }
-
-    fn write(&mut self, range: BatchRange, rows: &[Row]) -> Result<(), SinkError> {
-        self.writes += 1;
-        self.die_at(self.before);
-        self.inner.write(range, rows)?;
-        self.die_at(self.after);
-        Ok(())
-    }
-}
-
 #[test]
 fn records_until_it_is_killed() {
     let (Some(root), Ok(stage)) = (std::env::var_os(VICTIM), std::env::var(STAGE)) else {
         return;
     };
     let (dir, db) = (Path::new(&root).join("log"), Path::new(&root).join("t.db"));
-    let write = |name: &str| stage.strip_prefix(name).and_then(|n| n.parse().ok());
-    let (before, after) = (write("before "), write("after "));
     let manager = Manager::open(config(&dir)).unwrap();
     let source = LogSource::open(&dir).unwrap();
-    let open = move || {
-        let (inner, writes) = (sink(&db)?, 0);
-        let deadly = Deadly {
-            inner,
-            writes,
-            before,
-            after,
-        };
-        Ok(Box::new(deadly) as Box<dyn Sink>)
-    };
+    let open = move || Ok(Box::new(Deadly::at(&stage, sink(&db)?)) as Box<dyn Sink>);
     let mut options = options();
     options.buffer_size = 5;
     let tail = Tail::start(&dir, source, open, options).unwrap();

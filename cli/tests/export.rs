@@ -289,6 +289,16 @@ fn state_lies_where_it_is_told() {
         .ask(&["cursors", "list", "--json", "--state", dir])
         .json();
     assert!(left.is_empty(), "{left:?}");
+    // Nothing was kept where nothing is.
+    for command in [
+        &["cursors", "list"][..],
+        &["cursors", "drop", name],
+        &["quarantine", "list"],
+    ] {
+        let there = [command, &["--state", "/no/such/place"]].concat();
+        log.ask(&there)
+            .failed(2, "there is no directory /no/such/place");
+    }
 }
 
 #[test]

@@ -86,6 +86,14 @@ fn a_database_moves_to_postgresql_and_back_with_everything_that_is_in_it() {
         (&records, &records)
     );
     assert_same(&old, &new);
+    for to in [&plain, &parts] {
+        let moved = migrate(&url("sqlite", &new), to, &again);
+        assert_eq!(
+            (&moved["records"], &moved["duplicates"]),
+            (&records, &records),
+            "{to}"
+        );
+    }
     // To files.
     for scheme in ["jsonl", "perfetto", "otlp-file"] {
         let path = beside(&log, &format!("{scheme}.jsonl"));

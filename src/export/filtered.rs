@@ -155,6 +155,10 @@ impl<S: FrameSource> FrameSource for Filtered<S> {
         Ok(pulled)
     }
 
+    fn reuse(&mut self, rows: &mut Vec<Row>) {
+        self.inner.reuse(rows);
+    }
+
     fn writer_before(&mut self, position: Position) -> Option<InstanceId> {
         self.inner.writer_before(position)
     }

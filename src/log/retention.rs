@@ -143,6 +143,17 @@ fn cursors(dir: &Path, log_id: LogId) -> Vec<Cursor> {
     found
 }
 
+/// A power cut must not leave a cursor that stands before what is gone. One that cannot be synced is
+/// counted as behind when it comes there.
+fn sync_cursors(dir: &Path) {
+    let entries = fs::read_dir(dir.join("cursors")).into_iter().flatten();
+    for path in entries.flatten().map(|entry| entry.path()) {
+        if path.extension().is_some_and(|e| e == "cursor") {
+            let _ = File::open(path).and_then(|file| file::sync_data(&file));
+        }
+    }
+}
+
 /// Bytes that the log takes on disk, what was set aside included.
 pub(super) fn disk_bytes(dir: &Path) -> u64 {
     let of = |dir: &Path| -> u64 {
@@ -193,6 +204,9 @@ impl Retention<'_> {
     pub(super) fn run(mut self) -> io::Result<Vec<Removed>> {
         self.tidy_aside(SystemTime::now());
         let plan = self.plan();
+        if !plan.doomed.is_empty() {
+            sync_cursors(self.dir);
+        }
         for doomed in &plan.doomed {
             if !doomed.cursors.is_empty() {
                 // The next open says so in the log; the cursors count it when they come there.

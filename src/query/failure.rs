@@ -17,6 +17,11 @@ fn into_text(value: Value) -> String {
 
 /// Moves the details of an error out of the attributes; its type stays readable there.
 pub(super) fn take_error(attributes: &mut AttributeMap, status: Status) -> Option<SpanError> {
+    // Most spans did not fail.
+    let names_it = |(key, _): (&str, &Value)| key.starts_with("exception.");
+    if status != Status::Error && !attributes.iter().any(names_it) {
+        return None;
+    }
     let mut take = |key: &str| attributes.remove(key).map(into_text);
     let error_type = take("exception.type");
     let message = take("exception.message");

@@ -39,6 +39,7 @@ pub(crate) mod rows;
 mod scan;
 mod source;
 mod spans;
+mod spare;
 mod store;
 #[cfg(test)]
 mod tests;

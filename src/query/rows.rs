@@ -2,7 +2,7 @@
 //!
 //! Queries and tails both come through here, so a row is the same wherever it is seen.
 
-use std::sync::Arc;
+use std::{borrow::Cow, sync::Arc};
 
 use crate::{
     backend::{Needs, Row, RowKind, TraceBegan, TraceEnded},
@@ -21,7 +21,10 @@ use crate::{
     sampling::Threshold,
 };
 
-pub(crate) use super::partial::merge_trace;
+pub(crate) use super::{
+    partial::merge_trace,
+    spare::{Spare, Texts},
+};
 pub(crate) use crate::model::Origin;
 
 impl Origin {
@@ -59,28 +62,34 @@ impl Origin {
 }
 
 /// The text of a name field.
-fn text(names: &NameMap, id: u32, inline: Option<&str>) -> String {
+fn text<'n>(names: &'n NameMap, id: u32, inline: Option<&'n str>) -> Cow<'n, str> {
     match (inline, names.get(id)) {
-        (Some(text), _) | (None, Some(text)) => text.to_owned(),
-        (None, None) if id == NAME_NONE => String::new(),
-        (None, None) => format!("#{id}"),
+        (Some(text), _) | (None, Some(text)) => text.into(),
+        (None, None) if id == NAME_NONE => "".into(),
+        (None, None) => format!("#{id}").into(),
     }
+}
+
+/// Makes `map` that of a record.
+fn fill(map: &mut AttributeMap, names: &NameMap, attributes: &Attributes<'_>) {
+    map.refill(attributes.iter().map(|attribute| {
+        let key = match attribute.key {
+            AttributeKey::Text(text) => text.into(),
+            AttributeKey::Id(id) => text(names, id, None),
+        };
+        (key, attribute.value)
+    }));
 }
 
 fn attribute_map(names: &NameMap, attributes: &Attributes<'_>) -> AttributeMap {
     let mut map = AttributeMap::new();
-    for attribute in attributes.iter() {
-        let key = match attribute.key {
-            AttributeKey::Text(text) => text.to_owned(),
-            AttributeKey::Id(id) => text(names, id, None),
-        };
-        map.set(key, attribute.value.to_value());
-    }
+    fill(&mut map, names, attributes);
     map
 }
 
 /// The rows of a frame in the order of its records, for tails; `origin` is [`Origin::of`] `view`.
-/// Nothing derived is among them, and nothing that is not needed.
+/// Nothing derived is among them, and nothing that is not needed. Their texts go into `spare` memory
+/// as far as there is some.
 ///
 /// # Errors
 /// The first record that cannot be read, after the rows of all others.
@@ -89,6 +98,7 @@ pub(crate) fn frame_rows(
     view: &SegmentView,
     origin: &Origin,
     needs: Needs,
+    spare: &mut Spare,
     rows: &mut Vec<Row>,
 ) -> Result<(), RecordError> {
     let context = Context::of(frame, view.names(), origin);
@@ -96,7 +106,7 @@ pub(crate) fn frame_rows(
     for record in frame.records() {
         match record {
             Ok((id, record)) if is_needed(needs, &record.body) => {
-                rows.extend(row(&context, id, &record));
+                rows.extend(row_in(&context, id, &record, spare));
             }
             Ok(_) => {}
             Err(error) => result = result.and(Err(error)),
@@ -178,6 +188,16 @@ fn some_trace(bytes: [u8; 16]) -> Option<TraceId> {
 
 /// The row of one record; `None` for the kinds that are no rows.
 pub(crate) fn row(context: &Context<'_>, id: RecordId, record: &Record<'_>) -> Option<Row> {
+    row_in(context, id, record, &mut Spare::default())
+}
+
+/// The same in memory that other rows had.
+fn row_in(
+    context: &Context<'_>,
+    id: RecordId,
+    record: &Record<'_>,
+    spare: &mut Spare,
+) -> Option<Row> {
     Some(match record.body {
         Body::TraceStart(body) => Row::TraceBegan(TraceBegan {
             trace: context.trace_began(record, body),
@@ -187,10 +207,10 @@ pub(crate) fn row(context: &Context<'_>, id: RecordId, record: &Record<'_>) -> O
             trace: context.trace_ended(record, body),
             record: id,
         }),
-        Body::Span(body) => Row::Span(context.span(id, record, body)),
+        Body::Span(body) => Row::Span(context.span_in(spare.take(), id, record, body)),
         Body::SpanStart(body) => Row::Span(context.span_began(id, record, body)),
-        Body::Event(body) => Row::Event(context.event(id, record, body)),
-        Body::Metric(body) => Row::Metric(context.metric(id, record, body)),
+        Body::Event(body) => Row::Event(context.event_in(spare.take(), id, record, body)),
+        Body::Metric(body) => Row::Metric(context.metric_in(spare.take(), id, record, body)),
         Body::Link(body) => Row::Link(context.link(id, record, body)),
         Body::Name(_)
         | Body::Resource(_)
@@ -216,7 +236,16 @@ impl<'a> Context<'a> {
 impl Context<'_> {
     /// The text of a name field.
     pub(crate) fn text(&self, id: u32, inline: Option<&str>) -> String {
-        text(self.names, id, inline)
+        text(self.names, id, inline).into_owned()
+    }
+
+    /// Makes the texts those of a record, without the attributes of the instance.
+    fn fill(&self, texts: &mut Texts, record: &Record<'_>) {
+        let name = record.body.header().name.to_native();
+        texts.name.clear();
+        let name = text(self.names, name, record.inline_name);
+        texts.name.push_str(&name);
+        fill(&mut texts.attributes, self.names, &record.attributes);
     }
 
     /// The attributes of a record, without those of the instance.
@@ -272,22 +301,33 @@ impl Context<'_> {
 
     /// A span that ended.
     pub(crate) fn span(&self, id: RecordId, record: &Record<'_>, body: &layout::Span) -> Span {
+        self.span_in(Texts::default(), id, record, body)
+    }
+
+    #[inline]
+    fn span_in(
+        &self,
+        mut texts: Texts,
+        id: RecordId,
+        record: &Record<'_>,
+        body: &layout::Span,
+    ) -> Span {
         let times = Times::new(&self.anchor, body.end.to_native(), body.ticks.to_native());
         let status = status(body.status);
-        let mut attributes = self.own(&record.attributes);
-        let error = take_error(&mut attributes, status);
-        attributes.fill_from(&self.origin.custom);
+        self.fill(&mut texts, record);
+        let error = take_error(&mut texts.attributes, status);
+        texts.attributes.fill_from(&self.origin.custom);
         Span {
             span_id: span_id(body.span_id.to_native()),
             trace_id: TraceId(body.trace_id),
             parent_span_id: SpanId::new(body.parent.to_native()),
             remote_parent: body.flags.to_native() & flag::REMOTE_PARENT != 0,
-            name: self.name(record),
+            name: texts.name,
             kind: span_kind(body.kind),
             start_ns: times.start_ns,
             duration_ns: Some(times.duration_ns),
             status,
-            attributes,
+            attributes: texts.attributes,
             error,
             dropped_attributes: body.dropped.to_native().into(),
             thread: self.thread,
@@ -324,14 +364,26 @@ impl Context<'_> {
 
     /// An event.
     pub(crate) fn event(&self, id: RecordId, record: &Record<'_>, body: &layout::Event) -> Event {
+        self.event_in(Texts::default(), id, record, body)
+    }
+
+    fn event_in(
+        &self,
+        mut texts: Texts,
+        id: RecordId,
+        record: &Record<'_>,
+        body: &layout::Event,
+    ) -> Event {
+        self.fill(&mut texts, record);
+        texts.attributes.fill_from(&self.origin.custom);
         Event {
             event_id: id.as_u128(0),
             event_type: self.event_type(body.event_type.to_native(), record.inline_second),
-            name: self.name(record),
+            name: texts.name,
             timestamp_ns: self.anchor.unix_ns(body.tick.to_native()),
             trace_id: some_trace(body.trace_id),
             span_id: SpanId::new(body.span_id.to_native()),
-            attributes: self.attributes(record),
+            attributes: texts.attributes,
             dropped_attributes: body.dropped.to_native().into(),
             derived: false,
             record: Some(id),
@@ -354,20 +406,35 @@ impl Context<'_> {
         record: &Record<'_>,
         body: &layout::Metric,
     ) -> Metric {
+        self.metric_in(Texts::default(), id, record, body)
+    }
+
+    fn metric_in(
+        &self,
+        mut texts: Texts,
+        id: RecordId,
+        record: &Record<'_>,
+        body: &layout::Metric,
+    ) -> Metric {
         let bits = body.value.to_native();
         let (value, integer) = match body.value_type {
             1 => (bits as i64 as f64, Some(i128::from(bits as i64))),
             2 => (bits as f64, Some(i128::from(bits))),
             _ => (f64::from_bits(bits), None),
         };
-        let attributes = self.attributes(record);
+        self.fill(&mut texts, record);
+        let Texts {
+            name,
+            mut attributes,
+        } = texts;
+        attributes.fill_from(&self.origin.custom);
         let trace_id = some_trace(body.trace_id).or_else(|| {
             let text = attributes.get("trace_id")?.as_str()?;
             Some(TraceId::from_text(text).0)
         });
         Metric {
             metric_id: id.as_u128(0),
-            name: self.name(record),
+            name,
             value,
             integer,
             unit: self.text(body.unit.to_native(), record.inline_second),

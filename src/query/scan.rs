@@ -22,7 +22,7 @@ use super::{
     metrics::Metrics,
     pass::Pass,
     prefix,
-    rows::{frame_rows, Origin},
+    rows::{frame_rows, Origin, Spare},
     spans::Spans,
     store::{store_error, Store},
     traces::TraceWalk,
@@ -313,7 +313,14 @@ impl LogReader {
                 Step::Frame(frame, view) => {
                     let known = origin.take().filter(|o| o.instance == frame.instance);
                     let of = known.unwrap_or_else(|| Origin::of(view));
-                    let read = frame_rows(&frame, view, &of, Needs::ALL, &mut since.rows);
+                    let read = frame_rows(
+                        &frame,
+                        view,
+                        &of,
+                        Needs::ALL,
+                        &mut Spare::default(),
+                        &mut since.rows,
+                    );
                     since.damaged += u64::from(read.is_err());
                     origin = Some(of);
                 }

@@ -142,6 +142,18 @@ pub enum ValueRef<'a> {
 }
 
 impl ValueRef<'_> {
+    /// Replaces a value by an owned copy, in its memory if both are text.
+    #[inline]
+    pub(crate) fn store_in(&self, value: &mut Value) {
+        match (self, value) {
+            (Self::Str(text), Value::Str(old)) => {
+                old.clear();
+                old.push_str(text);
+            }
+            (_, value) => *value = self.to_value(),
+        }
+    }
+
     /// An owned copy. Keys inside maps are always spelled out, so no name table is needed.
     pub fn to_value(&self) -> Value {
         match *self {

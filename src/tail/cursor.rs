@@ -224,7 +224,9 @@ impl Cursor {
             let fresh = fs::read(&path)?.iter().all(|byte| *byte == 0);
             Ok((fresh, Slots::<BYTES>::open(&path, MAGIC)?))
         };
-        let (fresh, (slots, slot)) = open().map_err(on("read", &path))?;
+        let (fresh, (mut slots, slot)) = open().map_err(on("read", &path))?;
+        // Whoever wrote it may have been killed before it was synced.
+        slots.sync().map_err(on("sync", &path))?;
         let mut cursor = Self {
             place: slot
                 .as_ref()
@@ -258,6 +260,29 @@ impl Cursor {
     /// The file.
     pub fn path(&self) -> &Path {
         &self.path
+    }
+
+    /// Moves it so that it survives the process, and a power cut from the next
+    /// [`sync`](Self::sync) or [`advance`](Self::advance) on.
+    ///
+    /// # Errors
+    /// The file cannot be written; the cursor still says what it said.
+    pub fn advance_soon(&mut self, place: Place) -> Result<(), CursorError> {
+        let written = self.slots.write_soon(&mut place.encode());
+        written.map_err(on("write", &self.path))?;
+        self.place = place;
+        Ok(())
+    }
+
+    /// Makes it survive a power cut where it stands.
+    ///
+    /// # Errors
+    /// The file cannot be synced.
+    pub fn sync(&mut self) -> Result<(), CursorError> {
+        match self.slots.is_synced() {
+            true => Ok(()),
+            false => self.slots.sync().map_err(on("sync", &self.path)),
+        }
     }
 
     /// Moves it, durably.

@@ -154,12 +154,14 @@ impl Delivery {
     }
 
     /// Gives rows to the sink, in order; takes away those that were delivered or put aside. A batch
-    /// that is blamed goes in smaller and smaller pieces; when it is through, in greater ones.
+    /// that is blamed goes in smaller and smaller pieces; when it is through, in greater ones. What
+    /// was delivered lies in `used` then.
     pub(super) fn deliver(
         &mut self,
         range: BatchRange,
         origins: &[Arc<Origin>],
         rows: &mut Vec<Row>,
+        used: &mut Vec<Row>,
     ) -> Result<u64, Failure> {
         self.meet(origins)?;
         let mut delivered = 0;
@@ -176,7 +178,10 @@ impl Delivery {
             match self.call(|sink| sink.write(part, &rows[..piece]))? {
                 Ok(()) => {
                     delivered += piece as u64;
-                    rows.drain(..piece);
+                    match used.is_empty() && piece == rows.len() {
+                        true => std::mem::swap(rows, used),
+                        false => used.extend(rows.drain(..piece)),
+                    }
                     if to == range.to {
                         return Ok(delivered);
                     }

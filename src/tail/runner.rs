@@ -9,7 +9,7 @@ use std::{
 
 use super::{
     backoff::Backoff,
-    cursor::{Cursor, Place},
+    cursor::{Cursor, CursorError, Place},
     delivery::{Delivery, Failure, Stands},
     handle::{Control, MakeSink, Options, Shared, TailState},
     latency::Latencies,
@@ -51,6 +51,8 @@ pub(super) struct Runner {
     latencies: Latencies,
     pub(super) shared: Arc<Shared>,
     pub(super) batch: Batch,
+    /// Rows that were delivered, on their way back to the source.
+    used: Vec<Row>,
     /// Where the tail is; the cursor file may say less.
     pub(super) place: Place,
     pub(super) backoff: Backoff,
@@ -94,6 +96,7 @@ impl Runner {
                 next: place,
                 since: None,
             },
+            used: Vec::new(),
             seen: Position::START,
             flush: Position::START,
             last: None,
@@ -364,7 +367,9 @@ impl Runner {
         let before = self.delivery.quarantined;
         let all = self.batch.rows.len() as u64;
         let (origins, rows) = (&self.batch.origins, &mut self.batch.rows);
-        let result = self.delivery.deliver(range, origins, rows);
+        let used = &mut self.used;
+        let result = self.delivery.deliver(range, origins, rows, used);
+        self.source.reuse(used);
         let aside = self.delivery.quarantined - before;
         let refusals = self.delivery.refusals();
         // Pieces that were delivered before a failure are not sent again.
@@ -407,8 +412,12 @@ impl Runner {
         self.place = self.batch.next;
         // Before the progress that others wait for.
         self.shared.control().stats.state = TailState::Running;
-        if !self.remembers || self.chores.cursor_is_due() {
+        // Killed, the process finds the place of each batch again; after a power cut, that of a
+        // second ago. A sink that remembers its place needs neither.
+        if self.chores.cursor_is_due() {
             self.save_cursor();
+        } else if !self.remembers {
+            self.move_cursor(Cursor::advance_soon);
         }
         self.begin_batch();
         self.show_progress();
@@ -481,10 +490,15 @@ impl Runner {
     }
 
     pub(super) fn save_cursor(&mut self) {
-        if *self.cursor.place() == self.place {
-            return;
+        if *self.cursor.place() != self.place {
+            self.move_cursor(Cursor::advance);
+        } else if let Err(error) = self.cursor.sync() {
+            self.note(error.to_string());
         }
-        if let Err(error) = self.cursor.advance(self.place) {
+    }
+
+    fn move_cursor(&mut self, how: fn(&mut Cursor, Place) -> Result<(), CursorError>) {
+        if let Err(error) = how(&mut self.cursor, self.place) {
             // What was delivered is; the file follows with the next batch.
             self.note(error.to_string());
         }

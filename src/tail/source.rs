@@ -6,7 +6,7 @@ use crate::{
     backend::{Needs, Row},
     log::{Position, ReadError, Snapshot, Step},
     model::Origin,
-    query::rows::frame_rows,
+    query::rows::{frame_rows, Spare},
     record::id::{InstanceId, LogId},
 };
 
@@ -67,6 +67,11 @@ pub trait FrameSource: Send {
     /// The log cannot be read; worth another try.
     fn pull(&mut self, from: Position, rows: &mut Vec<Row>) -> Result<Pulled, ReadError>;
 
+    /// Takes rows that are of no more use, so that others may have their memory.
+    fn reuse(&mut self, rows: &mut Vec<Row>) {
+        rows.clear();
+    }
+
     /// Says which rows are wanted from now on: the others need not be given, though they may.
     fn only(&mut self, needs: Needs) {
         let _ = needs;
@@ -105,6 +110,10 @@ impl<S: FrameSource + ?Sized> FrameSource for Box<S> {
         (**self).pull(from, rows)
     }
 
+    fn reuse(&mut self, rows: &mut Vec<Row>) {
+        (**self).reuse(rows);
+    }
+
     fn only(&mut self, needs: Needs) {
         (**self).only(needs);
     }
@@ -139,6 +148,7 @@ pub struct LogSource {
     /// Records in sealed segments, by base.
     sealed: HashMap<u64, u64>,
     needs: Needs,
+    spare: Spare,
 }
 
 impl std::fmt::Debug for LogSource {
@@ -164,6 +174,7 @@ impl LogSource {
             origins: HashMap::new(),
             sealed: HashMap::new(),
             needs: Needs::ALL,
+            spare: Spare::default(),
         })
     }
 
@@ -249,7 +260,8 @@ impl FrameSource for LogSource {
                         origin
                     }
                 };
-                let damaged = frame_rows(&frame, view, &origin, self.needs, rows).is_err();
+                let (needs, spare) = (self.needs, &mut self.spare);
+                let damaged = frame_rows(&frame, view, &origin, needs, spare, rows).is_err();
                 Pulled::Frame {
                     next,
                     origin,
@@ -260,6 +272,10 @@ impl FrameSource for LogSource {
             Step::Gap { .. } => Pulled::Gap { to: next },
             Step::Damaged { .. } => Pulled::Damaged { to: next },
         })
+    }
+
+    fn reuse(&mut self, rows: &mut Vec<Row>) {
+        self.spare.keep(rows);
     }
 
     fn only(&mut self, needs: Needs) {

@@ -24,6 +24,10 @@ pub enum Fault {
     CutAfter(usize),
     /// The next answer that says that a transaction was committed is lost, and its connection ends.
     LoseCommit,
+    /// Rows reach the server, and nothing behind them.
+    HoldCopy,
+    /// The answer that says that a transaction was committed is held back, and all behind it.
+    HoldCommit,
 }
 
 #[derive(Debug)]
@@ -103,6 +107,12 @@ impl Proxy {
         std::thread::spawn(move || down.carry(server, client, false));
     }
 
+    fn hold(&self) {
+        let mut state = self.state();
+        state.struck += 1;
+        state.fault = Fault::Blackhole;
+    }
+
     /// Until one of them ends.
     fn carry(&self, mut from: TcpStream, mut to: TcpStream, to_server: bool) {
         let (mut buffer, mut carried) = ([0; 16 << 10], 0);
@@ -119,6 +129,15 @@ impl Proxy {
                 Fault::CutAfter(most) if to_server && carried > most => {
                     self.state().struck += 1;
                     break;
+                }
+                Fault::HoldCopy if to_server && has(piece, b"PGCOPY\n") => {
+                    let _ = to.write_all(piece);
+                    self.hold();
+                    continue;
+                }
+                Fault::HoldCommit if !to_server && has(piece, b"COMMIT\0") => {
+                    self.hold();
+                    continue;
                 }
                 Fault::LoseCommit if !to_server && has(piece, b"COMMIT\0") => {
                     let mut state = self.state();

@@ -74,7 +74,7 @@ fn list(dir: &Path, state: Option<&Path>, out: &mut Output) -> Result<(), Failur
 fn drop_one(name: &str, dir: &Path, state: Option<&Path>, out: &mut Output) -> Result<(), Failure> {
     let mut dropped = 0u64;
     for log in store::logs(dir)? {
-        match cursor::drop_cursor(&store::kept(&log, state)?, name) {
+        match cursor::drop_cursor(&store::kept_before(&log, state)?, name) {
             Ok(()) => dropped += 1,
             Err(CursorError::Missing { .. }) => {}
             Err(error) => return Err(Failure::because("cursors drop", &error)),

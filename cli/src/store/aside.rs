@@ -19,7 +19,7 @@ use emberlog::{
 };
 use serde::{Deserialize, Serialize};
 
-use super::{failed, kept, logs};
+use super::{failed, kept_before, logs};
 use crate::failure::Failure;
 
 /// A row that was set aside, and why.
@@ -80,7 +80,7 @@ impl Aside {
     ) -> Result<Vec<Self>, Failure> {
         let mut found = Vec::new();
         for log in logs(dir)? {
-            let kept = kept(&log, state)?;
+            let kept = kept_before(&log, state)?;
             let mut paths = files(&kept.join("aside")).map_err(|error| failed(&log, &error))?;
             paths.sort();
             for path in paths {

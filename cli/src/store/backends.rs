@@ -10,7 +10,7 @@ use emberlog::{
     },
 };
 
-use super::{failed, kept, logs, Backend, CursorRow};
+use super::{failed, kept_before, logs, Backend, CursorRow};
 use crate::failure::Failure;
 
 /// The backends with a cursor in the log.
@@ -49,7 +49,7 @@ pub fn cursors(dir: &Path, state: Option<&Path>) -> Result<Vec<CursorRow>, Failu
     for log in logs(dir)? {
         let snapshot = Snapshot::open(&log).map_err(|error| failed(&log, &error))?;
         let mut source = LogSource::open(&log).map_err(|error| failed(&log, &error))?;
-        let kept = kept(&log, state)?;
+        let kept = kept_before(&log, state)?;
         for found in cursor::list(&kept).map_err(|error| failed(&log, &error))? {
             let since_1970 = |at: SystemTime| at.duration_since(SystemTime::UNIX_EPOCH).ok();
             let moved = found.moved.and_then(since_1970);

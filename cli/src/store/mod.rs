@@ -194,6 +194,17 @@ pub fn kept(log: &Path, state: Option<&Path>) -> Result<PathBuf, Failure> {
     Ok(state.join(snapshot.log().log_id.to_string()))
 }
 
+/// The same for whoever looks at what is there: a folder that is missing is a mistake.
+pub fn kept_before(log: &Path, state: Option<&Path>) -> Result<PathBuf, Failure> {
+    match state.filter(|state| !state.is_dir()) {
+        Some(missing) => Err(Failure::new(format!(
+            "there is no directory {} (--state)",
+            missing.display()
+        ))),
+        None => kept(log, state),
+    }
+}
+
 fn failed(dir: &Path, error: &dyn std::error::Error) -> Failure {
     Failure::because(format!("cannot read the log in {}", dir.display()), error)
 }

@@ -67,8 +67,6 @@ pub(super) struct At {
 /// A request cut out of a batch.
 #[derive(Debug)]
 pub(super) struct Request {
-    /// Its bytes.
-    pub(super) body: Vec<u8>,
     /// How many items it has.
     pub(super) items: usize,
     /// Where the next one begins.
@@ -84,9 +82,10 @@ pub(super) struct Items<O> {
 }
 
 impl<O: Out> Items<O> {
-    pub(super) fn new() -> Self {
+    /// Writes them into memory that something else had.
+    pub(super) fn new(memory: Vec<u8>) -> Self {
         Self {
-            out: O::default(),
+            out: O::in_memory_of(memory),
             ends: Vec::new(),
             rows: Vec::new(),
         }
@@ -146,9 +145,15 @@ impl Encoded {
         })
     }
 
-    /// The request that begins at a place: as many items of one resource as fit into `limit`
-    /// bytes, but at least one.
-    pub(super) fn request(&self, at: At, limit: usize) -> Option<Request> {
+    /// The memory of its items, of no more use.
+    pub(super) fn into_memory(self) -> Vec<u8> {
+        let groups = self.groups.into_iter().map(|group| group.items);
+        groups.max_by_key(Vec::capacity).unwrap_or_default()
+    }
+
+    /// Makes `body` the request that begins at a place: as many items of one resource as fit into
+    /// `limit` bytes, but at least one.
+    pub(super) fn request(&self, at: At, limit: usize, body: &mut Vec<u8>) -> Option<Request> {
         let group = self.groups.get(at.group)?;
         let begin = match at.item {
             0 => 0,
@@ -160,10 +165,11 @@ impl Encoded {
         let rest = &group.ends[at.item..];
         let count = rest.partition_point(|end| fits(*end)).max(1);
         let items = &group.items[begin..rest[count - 1]];
-        let body = match self.form {
-            Form::Proto => proto(group, items),
-            Form::Json => json(group, items, self.signal),
-        };
+        body.clear();
+        match self.form {
+            Form::Proto => proto(group, items, body),
+            Form::Json => json(group, items, self.signal, body),
+        }
         let item = at.item + count;
         let next = match item == group.ends.len() {
             true => At {
@@ -172,15 +178,11 @@ impl Encoded {
             },
             false => At { item, ..at },
         };
-        Some(Request {
-            body,
-            items: count,
-            next,
-        })
+        Some(Request { items: count, next })
     }
 }
 
-fn proto(group: &Group, items: &[u8]) -> Vec<u8> {
+fn proto(group: &Group, items: &[u8], body: &mut Vec<u8>) {
     let key = |number: u32| (number << 3 | 2) as u8;
     let head = |out: &mut Vec<u8>, number: u32, len: usize| {
         out.push(key(number));
@@ -194,17 +196,16 @@ fn proto(group: &Group, items: &[u8]) -> Vec<u8> {
     resource.extend_from_slice(&group.resource);
     head(&mut resource, SCOPES, scope.len() + items.len());
     let inside = resource.len() + scope.len() + items.len();
-    let mut body = Vec::with_capacity(inside + 16);
-    head(&mut body, RESOURCES, inside);
+    body.reserve(inside + 16);
+    head(body, RESOURCES, inside);
     body.extend_from_slice(&resource);
     body.extend_from_slice(&scope);
     body.extend_from_slice(items);
-    body
 }
 
-fn json(group: &Group, items: &[u8], signal: Signal) -> Vec<u8> {
+fn json(group: &Group, items: &[u8], signal: Signal, body: &mut Vec<u8>) {
     let [resources, scopes, name] = signal.names();
-    let mut body = Vec::with_capacity(items.len() + group.resource.len() + group.scope.len() + 128);
+    body.reserve(items.len() + group.resource.len() + group.scope.len() + 128);
     let mut put = |parts: &[&[u8]]| parts.iter().for_each(|part| body.extend_from_slice(part));
     put(&[
         b"{\"",
@@ -221,7 +222,6 @@ fn json(group: &Group, items: &[u8], signal: Signal) -> Vec<u8> {
     put(&[b"},\"", name.as_bytes(), b"\":["]);
     // Cut out of the middle it begins with the comma behind the item before.
     put(&[items.strip_prefix(b",").unwrap_or(items), b"]}]}]}"]);
-    body
 }
 
 /// Runs a generic writer in the form that is asked for.

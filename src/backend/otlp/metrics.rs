@@ -131,7 +131,7 @@ impl Metrics {
                 .cloned()
                 .unwrap_or_else(|| Arc::new(unknown(*id)));
             in_form!(settings.form, O => {
-                let mut items = Items::<O>::new();
+                let mut items = Items::<O>::new(Vec::new());
                 for (key, metered) in &instance.metrics {
                     let mut series: Vec<_> = metered.series.iter().collect();
                     // In the same order every time.
@@ -206,10 +206,10 @@ impl Metrics {
             return Ok(());
         }
         let mut requests = Vec::new();
-        let mut at = At::default();
-        while let Some(request) = encoded.request(at, limit) {
+        let (mut at, mut body) = (At::default(), Vec::new());
+        while let Some(request) = encoded.request(at, limit, &mut body) {
             at = request.next;
-            requests.push(request.body);
+            requests.push(std::mem::take(&mut body));
         }
         let placed = Placed {
             log: range.log,

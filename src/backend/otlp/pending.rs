@@ -180,24 +180,27 @@ impl Pending {
         }
     }
 
-    /// The probability with which the trace of a span was to be kept, as far as its start is known.
-    pub(super) fn rate_of(&self, span: &Span) -> f64 {
-        let open = self.traces.get(&(span.trace_id, span.instance));
-        let began = open.and_then(|open| open.began.as_ref());
-        began.map_or(1.0, |began| began.sampling_rate)
-    }
-
-    /// What belongs inside a finished span.
+    /// The probability with which the trace of a finished span was to be kept, as far as its start
+    /// is known, and what belongs inside the span.
     #[inline]
-    pub(super) fn of_span(&mut self, span: &Span, most: u32) -> Option<&Attached> {
+    pub(super) fn of_span(&mut self, span: &Span, most: u32) -> (f64, Option<&Attached>) {
         let part = (span.trace_id, span.instance);
         if self.since_ns.is_some_and(|since| span.start_ns < since) {
             self.ask(part, most);
         }
+        let Some(open) = self.traces.get(&part) else {
+            return (1.0, None);
+        };
+        let rate = open.began.as_ref().map_or(1.0, |began| began.sampling_rate);
+        if open.spans.is_empty() {
+            return (rate, None);
+        }
         let key = Some(span.span_id);
-        let attached = self.traces.get(&part)?.spans.get(&key)?;
-        self.spent.insert((part, key));
-        Some(attached)
+        let attached = open.spans.get(&key);
+        if attached.is_some() {
+            self.spent.insert((part, key));
+        }
+        (rate, attached)
     }
 
     /// What belongs inside the root of a trace that ended, with what its spans left behind.

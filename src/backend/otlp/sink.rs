@@ -24,6 +24,9 @@ use crate::{
     record::id::{InstanceId, LogId, RecordId},
 };
 
+/// Most bytes of memory that one batch leaves to the next.
+const MEMORY: usize = 1 << 20;
+
 /// Sends one signal.
 pub struct OtlpSink {
     settings: Settings,
@@ -38,6 +41,9 @@ pub struct OtlpSink {
     /// Records of a batch that is blamed which were taken before.
     taken: AHashSet<RecordId>,
     refusals: Refusals,
+    /// Memory of the batch before, and of the request at hand.
+    memory: Vec<u8>,
+    body: Vec<u8>,
 }
 
 impl std::fmt::Debug for OtlpSink {
@@ -84,6 +90,8 @@ impl OtlpSink {
             taken: AHashSet::new(),
             refusals: Refusals::default(),
             origins: AHashMap::new(),
+            memory: Vec::new(),
+            body: Vec::new(),
             settings,
         })
     }
@@ -103,7 +111,7 @@ impl OtlpSink {
     }
 
     fn spans<O: Out>(&mut self, rows: &[Row]) -> Encoded {
-        let mut groups = Groups::<O>::new();
+        let mut groups = Groups::<O>::new(std::mem::take(&mut self.memory));
         for (at, row) in rows.iter().enumerate() {
             let instance = instance_of(row);
             let origin = self.origins.get(&instance);
@@ -114,8 +122,7 @@ impl OtlpSink {
             }
             match row {
                 Row::Span(span) if span.duration_ns.is_some() => {
-                    let rate = self.pending.rate_of(span);
-                    let attached = self.pending.of_span(span, most);
+                    let (rate, attached) = self.pending.of_span(span, most);
                     groups.push(instance, at, |out| write_span(out, span, attached, rate));
                 }
                 Row::TraceEnded(ended) => {
@@ -137,7 +144,7 @@ impl OtlpSink {
     }
 
     fn logs<O: Out>(&mut self, rows: &[Row]) -> Encoded {
-        let mut groups = Groups::<O>::new();
+        let mut groups = Groups::<O>::new(std::mem::take(&mut self.memory));
         let all = self.settings.events != Events::SpanEvents;
         for (at, row) in rows.iter().enumerate() {
             if self.is_taken(row) {
@@ -168,14 +175,15 @@ impl OtlpSink {
         let Some(attempt) = &mut self.attempt else {
             return Ok(());
         };
-        while let Some(request) = attempt.encoded.request(attempt.at, self.limit) {
-            match self.sender.send(&request.body) {
+        let body = &mut self.body;
+        while let Some(request) = attempt.encoded.request(attempt.at, self.limit, body) {
+            match self.sender.send(body) {
                 Ok(taken) => {
                     attempt.at = request.next;
                     note(&mut self.refusals, taken);
                 }
                 Err(Untaken::TooLarge(_)) if request.items > 1 => {
-                    self.limit = request.body.len() / 2;
+                    self.limit = body.len() / 2;
                 }
                 Err(Untaken::TooLarge(text) | Untaken::Content(text)) => {
                     // It comes again in pieces: what was taken must not.
@@ -261,7 +269,11 @@ impl Sink for OtlpSink {
             }
             return Err(error);
         }
-        self.attempt = None;
+        let memory = self.attempt.take();
+        self.memory = memory.map_or_else(Vec::new, |done| done.encoded.into_memory());
+        // One enormous batch is no reason to keep as much for ever.
+        self.memory.shrink_to(MEMORY);
+        self.body.shrink_to(MEMORY);
         self.pending.commit();
         self.metrics.commit(range)?;
         self.refusals.rows += std::mem::take(&mut self.pending.lost);
@@ -285,13 +297,16 @@ struct Groups<O> {
     groups: Vec<(InstanceId, Items<O>)>,
     /// The one that the row before went to.
     last: usize,
+    /// For the first of them.
+    memory: Vec<u8>,
 }
 
 impl<O: Out> Groups<O> {
-    fn new() -> Self {
+    fn new(memory: Vec<u8>) -> Self {
         Self {
             groups: Vec::new(),
             last: 0,
+            memory,
         }
     }
 
@@ -304,7 +319,8 @@ impl<O: Out> Groups<O> {
         {
             let known = self.groups.iter().position(|(known, _)| *known == instance);
             self.last = known.unwrap_or_else(|| {
-                self.groups.push((instance, Items::new()));
+                let memory = std::mem::take(&mut self.memory);
+                self.groups.push((instance, Items::new(memory)));
                 self.groups.len() - 1
             });
         }

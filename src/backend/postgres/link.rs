@@ -8,7 +8,7 @@
 use std::{collections::HashMap, fmt, sync::Arc, time::Duration};
 
 use bytes::Bytes;
-use futures_util::{future::join_all, SinkExt};
+use futures_util::{future::join_all, SinkExt, TryStreamExt};
 use rustls::ClientConfig;
 use tokio::runtime::{Builder, Runtime};
 use tokio_postgres::{
@@ -33,6 +33,14 @@ pub(super) enum Step<'a> {
     Run(&'a str, Params<'a>),
     /// Rows for a `COPY`, in PostgreSQL's binary form.
     Copy(&'a str, Bytes),
+}
+
+/// What a step gave.
+#[derive(Debug, Default)]
+pub(super) struct Answer {
+    pub(super) rows: Vec<Row>,
+    /// Rows that a statement inserted, changed, deleted or selected.
+    pub(super) touched: u64,
 }
 
 /// Rows that are fetched at once.
@@ -284,7 +292,7 @@ impl Link {
     /// Takes steps one after the other and gives what each gave; the first error ends it. Statements
     /// are sent without waiting for those before them, a copy is waited for: the client library loses
     /// count of answers when one fails and more is on its way.
-    pub(super) fn script(&mut self, steps: Vec<Step<'_>>) -> Result<Vec<Vec<Row>>, PostgresError> {
+    pub(super) fn script(&mut self, steps: Vec<Step<'_>>) -> Result<Vec<Answer>, PostgresError> {
         let mut prepared = Vec::with_capacity(steps.len());
         for step in steps {
             let (Step::Run(sql, _) | Step::Copy(sql, _)) = &step;
@@ -297,7 +305,7 @@ impl Link {
                 Step::Run(_, params) => params,
                 Step::Copy(_, rows) => {
                     self.wait("rows", async |client| copy(client, &statement, rows).await)?;
-                    answers.push(Vec::new());
+                    answers.push(Answer::default());
                     continue;
                 }
             };
@@ -310,7 +318,7 @@ impl Link {
             let all = self.wait("statements", async |client| {
                 let all = together
                     .iter()
-                    .map(|(statement, params)| client.query(statement, params));
+                    .map(|(statement, params)| ask(client, statement, params));
                 join_all(all)
                     .await
                     .into_iter()
@@ -344,6 +352,22 @@ impl Link {
             client.query_typed(&fetch, &[]).await
         })
     }
+}
+
+/// Runs a statement to its end.
+async fn ask(
+    client: &Client,
+    statement: &Statement,
+    params: Params<'_>,
+) -> Result<Answer, tokio_postgres::Error> {
+    let params = params.iter().map(|param| *param as &dyn ToSql);
+    let mut stream = std::pin::pin!(client.query_raw(statement, params).await?);
+    let mut rows = Vec::new();
+    while let Some(row) = stream.try_next().await? {
+        rows.push(row);
+    }
+    let touched = stream.rows_affected().unwrap_or(0);
+    Ok(Answer { rows, touched })
 }
 
 /// Copies rows in PostgreSQL's binary form; how many.

@@ -8,8 +8,8 @@
 //! - no secret is in a message
 //!
 //! `options` and `url` say what is wanted (`describe` as files have it), `password` and `tls` how to get in, `link` is one
-//! connection. `schema` has the tables and `adopt` makes them so; `write` takes batches with
-//! `statements`, `encode` and `copy`, `traces` puts a trace together out of its records, `exact`
+//! connection. `schema` has the tables and `adopt` makes them so; `write` takes batches, on the way that
+//! `route` says, with `statements`, `encode` and `copy`, `traces` puts a trace together out of its records, `exact`
 //! keeps what the types cannot hold. `prune` and `partitions` are for retention, `read` and `points`
 //! answer queries over a `pool`, `tables` gives everything that there is, page by page.
 
@@ -27,6 +27,7 @@ mod points;
 mod pool;
 mod prune;
 mod read;
+mod route;
 mod schema;
 mod statements;
 mod tables;
@@ -63,6 +64,8 @@ pub struct PostgresSink {
     origins: Origins,
     /// `None` after an error that may be the connection's.
     db: Option<write::Db>,
+    /// Duplicates that connections before this one counted.
+    duplicates: u64,
 }
 
 impl PostgresSink {
@@ -75,6 +78,7 @@ impl PostgresSink {
             name: name.into(),
             db: Some(write::Db::open(&options)?),
             origins: AHashMap::new(),
+            duplicates: 0,
             options,
         })
     }
@@ -92,6 +96,7 @@ impl PostgresSink {
         let done = with(db, &self.origins);
         if let Err(error) = &done {
             if db.link.is_broken() || error.verdict() != Verdict::Content {
+                self.duplicates += db.duplicates;
                 self.db = None;
             }
         }
@@ -123,6 +128,10 @@ impl Sink for PostgresSink {
 
     fn write(&mut self, range: BatchRange, rows: &[Row]) -> Result<(), SinkError> {
         self.with(|db, origins| db.write(range, rows, origins))
+    }
+
+    fn duplicates(&self) -> u64 {
+        self.duplicates + self.db.as_ref().map_or(0, |db| db.duplicates)
     }
 
     fn retain(&mut self, since_ns: i64) -> Result<u64, SinkError> {

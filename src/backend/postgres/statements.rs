@@ -83,11 +83,17 @@ impl Statements {
     pub(super) fn new(names: &Names) -> Self {
         let nothing = |table| format!("ON CONFLICT ({}) DO NOTHING", list(names.key(table)));
         let plain = |table| staged(names, table, &nothing(table));
+        // Says what is new, and whether it was recorded.
+        let points = |table| {
+            let then = format!("{} RETURNING derived IS TRUE", nothing(table));
+            staged(names, table, &then)
+        };
         // Everybody creates traces in one order, so that nobody waits in a circle.
         let traces = format!("ORDER BY trace_id {} RETURNING trace_id", nothing(&TRACES));
         let spans = format!(
             "ON CONFLICT ({}) DO UPDATE SET {} WHERE t.duration_ns IS NULL AND t.duration IS NULL \
-             AND excluded.duration_ns IS NOT NULL AND t.trace_id = excluded.trace_id",
+             AND excluded.duration_ns IS NOT NULL AND t.trace_id = excluded.trace_id \
+             RETURNING t.span_id",
             list(names.key(&SPANS)),
             set_all(names, &SPANS, "excluded"),
         );
@@ -127,8 +133,8 @@ impl Statements {
                 list(names.key(&SPANS)),
             ),
             clear_spans: format!("DELETE FROM {}", stage("spans")),
-            events: plain(&EVENTS),
-            metrics: plain(&METRICS),
+            events: points(&EVENTS),
+            metrics: points(&METRICS),
             links: plain(&LINKS),
             lock: format!(
                 "SELECT trace_id, seen_ns FROM {} WHERE trace_id = ANY($1) ORDER BY trace_id \

@@ -1,28 +1,25 @@
 //! Taking a batch: copied into the tables, and the position behind it in the same transaction.
 //!
-//! Rows hardly ever come twice, and copying them to where they belong costs half as much as the way
-//! over temporary tables, which asks for each whether it is there. So a batch goes straight there; if
-//! a row is there already, the transaction is undone and the batch goes the other way, and the next
-//! ones with it.
-//!
 //! Always true:
 //! - a row that is there already is not changed, except that the end of a span completes its start
 //! - every span, event and link has its trace, if need be one of which nothing else is known
 //! - traces are created and locked in the order of their ids, so that writers never wait in a circle
 //! - what is remembered between batches is forgotten when a transaction fails
 
+use std::collections::hash_map::Entry;
+
 use ahash::{AHashMap, AHashSet};
 use tokio_postgres::types::ToSql;
 
 use super::{
     adopt,
-    copy::Rows,
     encode::{other_id, Tables},
     error::PostgresError,
     link::{Link, Step},
     options::Options,
+    route::{put, Route, Way},
     schema::Names,
-    statements::{Staged, Statements},
+    statements::Statements,
     traces,
     value::Uuid,
     Origins,
@@ -59,45 +56,6 @@ impl Memory {
     }
 }
 
-/// How rows get to where they belong.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-enum Way {
-    /// Straight there; a row that is there already is an error.
-    Direct,
-    /// Over temporary tables; a row that is there already stays.
-    Staged,
-}
-
-/// Which way batches go.
-#[derive(Debug, Default)]
-struct Route {
-    /// Batches that still go over temporary tables.
-    staged: u32,
-    /// How many will, when rows were there once more.
-    next: u32,
-}
-
-impl Route {
-    /// Batches that go the longer way after a row was there, first and at most.
-    const DETOUR: std::ops::RangeInclusive<u32> = 8..=1024;
-
-    fn way(&mut self) -> Way {
-        match self.staged.checked_sub(1) {
-            Some(left) => {
-                self.staged = left;
-                Way::Staged
-            }
-            None => Way::Direct,
-        }
-    }
-
-    /// A row was there: where starts of spans come long before their ends, that is how it goes on.
-    fn repeated(&mut self) {
-        self.staged = self.next.max(*Self::DETOUR.start());
-        self.next = self.staged.saturating_mul(2).min(*Self::DETOUR.end());
-    }
-}
-
 /// A connection that writes.
 #[derive(Debug)]
 pub(super) struct Db {
@@ -108,6 +66,8 @@ pub(super) struct Db {
     tables: Tables,
     write_derived: bool,
     route: Route,
+    /// Recorded rows that were there when they came.
+    pub(super) duplicates: u64,
     pub(super) days: super::partitions::Days,
 }
 
@@ -125,6 +85,7 @@ impl Db {
             tables: Tables::new(),
             write_derived: options.write_derived,
             route: Route::default(),
+            duplicates: 0,
             days: Default::default(),
         })
     }
@@ -167,7 +128,10 @@ impl Db {
         let mut way = self.route.way();
         loop {
             match self.attempt(range, rows, origins, way) {
-                Ok(Done::Stored) => return Ok(()),
+                Ok(Done::Stored(duplicates)) => {
+                    self.duplicates += duplicates;
+                    return Ok(());
+                }
                 // Each time fewer are not known.
                 Ok(Done::Known(traces)) => self.memory.traces.extend(traces),
                 Err(error) if way == Way::Direct && error.is_code(&["23505"]) => {
@@ -201,9 +165,12 @@ impl Db {
             spans: AHashMap::new(),
             events: AHashMap::new(),
             created: AHashSet::new(),
+            duplicates: 0,
+            completed: Vec::new(),
+            points: 0,
         };
         let done = batch.run(range, rows);
-        if !matches!(done, Ok(Done::Stored)) {
+        if !matches!(done, Ok(Done::Stored(_))) {
             if done.is_err() {
                 self.memory.forget();
             }
@@ -217,8 +184,8 @@ impl Db {
 
 /// How an attempt at a batch ended.
 enum Done {
-    /// It is stored.
-    Stored,
+    /// It is stored; so many of its rows were there already.
+    Stored(u64),
     /// These traces were there, though nobody knew; nothing is stored.
     Known(Vec<TraceId>),
 }
@@ -244,6 +211,12 @@ struct Batch<'c, 'r> {
     events: AHashMap<(TraceId, SpanId), (u32, u32)>,
     /// Traces that were not there before.
     created: AHashSet<TraceId>,
+    /// Rows that were there already, in the tables or earlier in the batch.
+    duplicates: u64,
+    /// Spans of which start and end came, which make one row.
+    completed: Vec<(TraceId, SpanId)>,
+    /// Events and measurements that came, without those that follow from other rows.
+    points: u64,
 }
 
 impl<'r> Batch<'_, 'r> {
@@ -258,8 +231,7 @@ impl<'r> Batch<'_, 'r> {
             return Ok(Done::Known(known));
         }
         self.spans()?;
-        self.finish(range)?;
-        Ok(Done::Stored)
+        self.finish(range).map(Done::Stored)
     }
 
     fn row(&mut self, row: &'r Row) -> Result<(), PostgresError> {
@@ -268,15 +240,25 @@ impl<'r> Batch<'_, 'r> {
             Row::TraceEnded(ended) => self.part(&ended.trace, ended.record),
             Row::Span(span) => {
                 self.touch(span.trace_id, span.start_ns);
-                let kept = self.spans.entry((span.trace_id, span.span_id));
-                let kept = kept.or_insert(span);
-                if kept.duration_ns.is_none() {
-                    *kept = span;
+                match self.spans.entry((span.trace_id, span.span_id)) {
+                    Entry::Vacant(entry) => drop(entry.insert(span)),
+                    Entry::Occupied(mut entry) => {
+                        // The end that completes a start is news.
+                        let is_open = entry.get().duration_ns.is_none();
+                        match is_open && span.duration_ns.is_some() {
+                            true => self.completed.push((span.trace_id, span.span_id)),
+                            false => self.duplicates += 1,
+                        }
+                        if is_open {
+                            entry.insert(span);
+                        }
+                    }
                 }
                 self.derived_of(span)
             }
             Row::Event(event) => self.event(event),
             Row::Metric(metric) => {
+                self.points += 1;
                 let instance = self.instance(writer(metric.record), None)?;
                 self.tables.metric(metric, instance)
             }
@@ -295,6 +277,7 @@ impl<'r> Batch<'_, 'r> {
     fn part(&mut self, trace: &'r Trace, record: RecordId) -> Result<(), PostgresError> {
         self.touch(trace.trace_id, trace.start_ns);
         if !self.known.insert(record) {
+            self.duplicates += 1;
             return Ok(());
         }
         let instance = self.instance(record.instance, Some(&trace.resource))?;
@@ -329,6 +312,7 @@ impl<'r> Batch<'_, 'r> {
     }
 
     fn event(&mut self, event: &Event) -> Result<(), PostgresError> {
+        self.points += 1;
         if let Some(trace) = event.trace_id {
             self.touch(trace, event.timestamp_ns);
         }
@@ -421,7 +405,7 @@ impl<'r> Batch<'_, 'r> {
         let (sql, tables) = (self.statements, &mut *self.tables);
         let mut steps = vec![Step::Run("BEGIN", &[])];
         // Copies first: what comes after them is sent together.
-        put(&mut steps, self.way, &sql.parts, &mut tables.parts);
+        let parts_put = put(&mut steps, self.way, &sql.parts, &mut tables.parts);
         if !new.is_empty() {
             steps.push(Step::Copy(&sql.traces.copy, tables.traces.take()));
             steps.push(Step::Run(&sql.traces.insert, &[]));
@@ -432,17 +416,20 @@ impl<'r> Batch<'_, 'r> {
             steps.push(Step::Run(&sql.parts_of, &params));
         }
         let mut answers = self.link.script(steps)?;
+        if let Some(put) = parts_put {
+            self.duplicates += put.rows.saturating_sub(answers[put.answer].touched);
+        }
         let stored = (!old.is_empty()).then(|| answers.pop()).flatten();
         let locked = (!old.is_empty()).then(|| answers.pop()).flatten();
         let created = (!new.is_empty()).then(|| answers.pop()).flatten();
-        let created = created.into_iter().flatten();
+        let created = created.map(|answer| answer.rows).into_iter().flatten();
         self.created = created.map(|row| row.get::<_, Uuid>(0).trace()).collect();
         let unknown = |id: &&TraceId| !self.created.contains(id) && parts.contains_key(id);
         let known: Vec<TraceId> = new.iter().filter(unknown).copied().collect();
         if known.is_empty() {
             self.memory.traces.extend(new);
             if let (Some(locked), Some(stored)) = (locked, stored) {
-                self.put_together(old.len(), &locked, &stored)?;
+                self.put_together(old.len(), &locked.rows, &stored.rows)?;
             }
         }
         Ok(known)
@@ -489,7 +476,10 @@ impl<'r> Batch<'_, 'r> {
         let rows = self.tables.spans.take();
         self.link.script(vec![Step::Copy(&sql.spans.copy, rows)])?;
         // Fewer also where spans came again.
-        if self.link.execute(&sql.spans.insert, &[])? == came {
+        let id = |row: tokio_postgres::Row| row.get::<_, Uuid>(0).0;
+        let new = self.link.query(&sql.spans.insert, &[])?;
+        let mut new: AHashSet<u128> = new.into_iter().map(id).collect();
+        if new.len() as u64 == came {
             return Ok(());
         }
         let taken = self.link.query(&sql.taken, &[])?;
@@ -506,27 +496,34 @@ impl<'r> Batch<'_, 'r> {
         }
         if !taken.is_empty() {
             let rows = self.tables.spans.take();
-            self.link.script(vec![
+            let answers = self.link.script(vec![
                 Step::Run(&sql.clear_spans, &[]),
                 Step::Copy(&sql.spans.copy, rows),
                 Step::Run(&sql.spans.insert, &[]),
             ])?;
+            let last = answers.into_iter().last().unwrap_or_default();
+            new.extend(last.rows.into_iter().map(id));
         }
+        self.duplicates += came.saturating_sub(new.len() as u64);
+        let is_new = |(trace, span): &&(TraceId, SpanId)| {
+            new.contains(&span.wide(*trace)) || new.contains(&other_id(*span, *trace))
+        };
+        let starts = self.completed.iter().filter(|span| !is_new(span));
+        self.duplicates += starts.count() as u64;
         Ok(())
     }
 
-    /// Everything that does not depend on an answer, and the end of the transaction.
-    fn finish(self, range: BatchRange) -> Result<(), PostgresError> {
+    /// Everything that does not depend on an answer, and the end of the transaction. How many rows
+    /// of the batch were there already.
+    fn finish(self, range: BatchRange) -> Result<u64, PostgresError> {
         let (sql, tables) = (self.statements, self.tables);
         let mut steps = Vec::new();
-        for (staged, rows) in [
-            (&sql.spans, &mut tables.spans),
-            (&sql.events, &mut tables.events),
-            (&sql.metrics, &mut tables.metrics),
-            (&sql.links, &mut tables.links),
-        ] {
-            put(&mut steps, self.way, staged, rows);
-        }
+        put(&mut steps, self.way, &sql.spans, &mut tables.spans);
+        let points = [
+            put(&mut steps, self.way, &sql.events, &mut tables.events),
+            put(&mut steps, self.way, &sql.metrics, &mut tables.metrics),
+        ];
+        let links = put(&mut steps, self.way, &sql.links, &mut tables.links);
         put(&mut steps, Way::Staged, &sql.merged, &mut tables.merged);
         let mut by_keeps: AHashMap<u32, (Vec<Uuid>, Vec<Uuid>)> = AHashMap::new();
         for ((trace, span), (came, keeps)) in self.events {
@@ -560,27 +557,25 @@ impl<'r> Batch<'_, 'r> {
         ];
         steps.push(Step::Run(&sql.cursor, &cursor));
         steps.push(Step::Run("COMMIT", &[]));
-        self.link.script(steps).map(drop)
+        let answers = self.link.script(steps)?;
+        let mut duplicates = self.duplicates;
+        if self.way == Way::Staged {
+            let new = points.iter().flatten().map(|put| {
+                let rows = answers[put.answer].rows.iter();
+                rows.filter(|row| !row.get::<_, bool>(0)).count() as u64
+            });
+            duplicates += self.points.saturating_sub(new.sum());
+        }
+        if let Some(put) = links {
+            duplicates += put.rows.saturating_sub(answers[put.answer].touched);
+        }
+        Ok(duplicates)
     }
 }
 
 /// Who wrote a record.
 fn writer(record: Option<RecordId>) -> InstanceId {
     record.map_or(InstanceId([0; 16]), |record| record.instance)
-}
-
-/// Adds the steps by which rows get into their table, if there are any.
-fn put<'s>(steps: &mut Vec<Step<'s>>, way: Way, to: &'s Staged, rows: &mut Rows) {
-    if rows.count() == 0 {
-        return;
-    }
-    match way {
-        Way::Direct => steps.push(Step::Copy(&to.direct, rows.take())),
-        Way::Staged => {
-            steps.push(Step::Copy(&to.copy, rows.take()));
-            steps.push(Step::Run(&to.insert, &[]));
-        }
-    }
 }
 
 /// Attributes as the text of a document, with what it does not say.

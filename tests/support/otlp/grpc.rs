@@ -206,6 +206,10 @@ impl Service {
             )),
             Act::Refuse(code, _, text) => Err(Status::new(Code::from_i32(code.into()), text)),
             Act::Hang => std::future::pending().await,
+            Act::HangAfter => {
+                self.0.take(take(message));
+                std::future::pending().await
+            }
             Act::DropAfter => {
                 self.0.take(take(message));
                 Err(Status::unavailable("gone after storing"))

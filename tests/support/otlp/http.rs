@@ -117,6 +117,11 @@ fn serve(mut stream: impl Read + Write, socket: &TcpStream, shared: &Shared) {
                 let headers: Vec<_> = headers.iter().map(|(k, v)| (*k, v.as_str())).collect();
                 answer(&mut stream, status, &headers, body.as_bytes())
             }
+            Act::HangAfter => {
+                store();
+                let _ = stream.read(&mut [0]);
+                return;
+            }
             Act::Hang => {
                 // Until the other side has enough.
                 let _ = stream.read(&mut [0]);

@@ -39,6 +39,8 @@ pub enum Act {
     DropBefore,
     /// Closes the connection after having stored it, without an answer.
     DropAfter,
+    /// Stores it, and never answers.
+    HangAfter,
     /// Answers bytes that are no HTTP.
     Garbage,
     /// Takes it, and answers 200 with this body.
@@ -158,6 +160,11 @@ impl Shared {
         self.stored().script.extend(acts);
     }
 
+    /// Forgets what is left of the script.
+    pub fn end_script(&self) {
+        self.stored().script.clear();
+    }
+
     /// What it does with all requests behind the script.
     pub fn otherwise(&self, act: Option<Act>) {
         self.stored().otherwise = act;
@@ -179,10 +186,11 @@ impl Shared {
         let mut stored = self.stored();
         while !holds(&stored) {
             let left = deadline.saturating_duration_since(Instant::now());
-            let (spans, logs) = (stored.spans().len(), stored.logs().len());
             assert!(
                 !left.is_zero(),
-                "waited in vain for {what}: there are {spans} spans, {logs} logs, {} metrics",
+                "waited in vain for {what}: there are {} spans, {} logs, {} metrics",
+                stored.spans().len(),
+                stored.logs().len(),
                 stored.metrics().len()
             );
             stored = self.0 .1.wait_timeout(stored, left).unwrap().0;

@@ -168,6 +168,13 @@ impl Out for Json {
         self.array(field, values, write_json_f64);
     }
 
+    fn in_memory_of(mut bytes: Vec<u8>) -> Self {
+        bytes.clear();
+        // Nothing is a text in any case.
+        let text = String::from_utf8(bytes).unwrap_or_default();
+        Self { text }
+    }
+
     fn into_bytes(self) -> Vec<u8> {
         self.text.into_bytes()
     }

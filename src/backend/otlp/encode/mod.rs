@@ -72,6 +72,8 @@ pub(super) trait Out: Default {
     fn uint64s(&mut self, field: Field, values: &[u64]);
     /// Packed `double`.
     fn doubles(&mut self, field: Field, values: &[f64]);
+    /// Nothing yet, in memory that something else had.
+    fn in_memory_of(bytes: Vec<u8>) -> Self;
     /// What was written.
     fn into_bytes(self) -> Vec<u8>;
     /// How many bytes that is so far.

@@ -180,6 +180,11 @@ impl Out for Proto {
         }
     }
 
+    fn in_memory_of(mut bytes: Vec<u8>) -> Self {
+        bytes.clear();
+        Self { bytes }
+    }
+
     fn into_bytes(self) -> Vec<u8> {
         self.bytes
     }

@@ -9,12 +9,15 @@ use flate2::{write::GzEncoder, Compression as Level};
 use ureq::{
     http::{header, Response},
     tls::{parse_pem, ClientCert, PemItem, RootCerts, TlsConfig},
+    unversioned::transport::DefaultConnector,
     Agent, Body,
 };
 
 use super::{
     answer::{of_status, partial_json, partial_proto, retry_after, shown, status_message},
-    read_pem, Send, Taken, Untaken,
+    read_pem,
+    resolver::Remembering,
+    Send, Taken, Untaken,
 };
 use crate::backend::{
     otlp::{
@@ -32,6 +35,7 @@ const RESPONSE: u64 = 4 << 20;
 /// A client with one connection that it keeps.
 pub(super) struct Http {
     agent: Agent,
+    resolver: Remembering,
     url: String,
     /// The address as it may be shown.
     shown: String,
@@ -58,8 +62,10 @@ impl Http {
             .max_idle_connections_per_host(1)
             .tls_config(tls(settings)?)
             .build();
+        let resolver = Remembering::default();
         Ok(Self {
-            agent: config.into(),
+            agent: Agent::with_parts(config, DefaultConnector::default(), resolver.clone()),
+            resolver,
             url: url.to_owned(),
             shown: bare_url(url),
             headers: settings.headers.clone(),
@@ -159,6 +165,7 @@ impl Send for Http {
         match self.post(body) {
             Ok(response) => self.answered(response),
             Err(error) => {
+                self.resolver.forget();
                 let text = self.about(&describe(&error));
                 Err(match is_refused(&error) {
                     true => Untaken::Refused(text),

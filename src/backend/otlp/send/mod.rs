@@ -11,6 +11,7 @@ mod file;
 mod grpc;
 mod http;
 mod place;
+mod resolver;
 
 use std::time::Duration;
 

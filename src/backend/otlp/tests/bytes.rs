@@ -198,8 +198,9 @@ fn body(
         },
     };
     let encoded = sink.encode(range, rows).unwrap();
-    let request = encoded.request(At::default(), 64 << 20);
-    request.map_or_else(Vec::new, |request| request.body)
+    let mut body = Vec::new();
+    encoded.request(At::default(), 64 << 20, &mut body);
+    body
 }
 
 /// The mapping of values once more, in the structs of `opentelemetry-proto`.
