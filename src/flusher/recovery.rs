@@ -24,6 +24,7 @@ use crate::{
         Body, Record,
     },
     ring::{left, Lease, LeftInstance, LeftRing, OpenSpan},
+    sync::fault::step,
 };
 
 /// Bytes of the last writer's log in which its open traces are looked for. In a greater one they
@@ -134,6 +135,7 @@ fn drain_instance(
         let anchor = anchor.unwrap_or_else(|| Clock::get().first());
         let own = dir.epoch() << 32;
         let prologue = prologue(&anchor, &found, last_tick);
+        step("drain.begin").map_err(AppendError::Io)?;
         let mut writer = dir.append_recovered(instance, prologue, own);
         if has_held {
             // Also where there is nothing else that the first frame would come with.
@@ -154,13 +156,14 @@ fn drain_instance(
         if !ends.is_empty() {
             writer.append_own(ends.words())?;
         }
+        step("drain.appended").map_err(AppendError::Io)?;
         writer.finish()?;
         report.orphaned_spans += open.spans.len() as u64;
         report.orphaned_traces += open.traces.len() as u64;
         report.instances.push(instance);
     }
     // What cannot be removed is found logged by the next open.
-    let _ = found.remove();
+    let _ = step("drain.finished").and_then(|()| found.remove());
     Ok(())
 }
 

@@ -19,7 +19,7 @@ use crate::record::{
 };
 
 use super::{
-    file,
+    file::{self, step},
     layout::{finish, intact, put, u32_at, u64_at},
     Position,
 };
@@ -122,6 +122,7 @@ impl GapInfo {
 
     /// Takes the marker away: the log says it now.
     pub(super) fn unmark(&self, dir: &Path) -> io::Result<()> {
+        step("gap.unmark")?;
         file::remove(&self.path(dir))
     }
 }

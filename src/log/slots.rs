@@ -8,7 +8,7 @@
 use std::{fs::File, io, path::Path};
 
 use super::{
-    file::{self, step},
+    file::{self, step_of},
     layout::{finish, intact, put, u64_at},
 };
 
@@ -40,7 +40,7 @@ impl<const N: usize> Slots<N> {
         let file = match file::open_rw(path) {
             Ok(file) => file,
             Err(e) if e.kind() == io::ErrorKind::NotFound => {
-                step("slots.create")?;
+                step_of("slots.create", magic)?;
                 file::write_whole(path, &[0; 2 * SECOND])?;
                 file::open_rw(path)?
             }
@@ -67,9 +67,9 @@ impl<const N: usize> Slots<N> {
         put(slot, 8, &generation.to_le_bytes());
         finish(slot);
         let at = if generation % 2 == 0 { 0 } else { SECOND };
-        step("slots.write")?;
+        step_of("slots.write", self.magic)?;
         file::write_at(&self.file, slot, at as u64)?;
-        step("slots.sync")?;
+        step_of("slots.sync", self.magic)?;
         file::sync_data(&self.file)?;
         self.generation = generation;
         Ok(())

@@ -6,6 +6,8 @@ mod error;
 mod global;
 mod query;
 mod stats;
+#[cfg(test)]
+mod tests;
 mod volatile;
 
 pub use backends::BackendError;

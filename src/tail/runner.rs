@@ -22,6 +22,7 @@ use crate::{
     log::Position,
     model::Origin,
     record::id::InstanceId,
+    sync::fault::moment,
 };
 
 /// What was read and is not delivered.
@@ -364,7 +365,9 @@ impl Runner {
         let before = self.delivery.quarantined;
         let all = self.batch.rows.len() as u64;
         let (origins, rows) = (&self.batch.origins, &mut self.batch.rows);
+        moment("tail.send");
         let result = self.delivery.deliver(range, origins, rows);
+        moment("tail.sent");
         let aside = self.delivery.quarantined - before;
         let refusals = self.delivery.refusals();
         // Pieces that were delivered before a failure are not sent again.
@@ -484,6 +487,7 @@ impl Runner {
         if *self.cursor.place() == self.place {
             return;
         }
+        moment("tail.cursor");
         if let Err(error) = self.cursor.advance(self.place) {
             // What was delivered is; the file follows with the next batch.
             self.note(error.to_string());

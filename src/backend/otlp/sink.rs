@@ -22,6 +22,7 @@ use crate::{
     model::{AttributeMap, Event, Origin},
     query::derive,
     record::id::{InstanceId, LogId, RecordId},
+    sync::fault::moment,
 };
 
 /// Sends one signal.
@@ -253,7 +254,10 @@ impl Sink for OtlpSink {
                 at: At::default(),
             });
         }
-        if let Err(error) = self.send(rows) {
+        moment("otlp.send");
+        let sent = self.send(rows);
+        moment("otlp.sent");
+        if let Err(error) = sent {
             if let SinkError::Content(_) = error {
                 self.attempt = None;
                 self.pending.roll_back();
@@ -264,6 +268,7 @@ impl Sink for OtlpSink {
         self.attempt = None;
         self.pending.commit();
         self.metrics.commit(range)?;
+        moment("otlp.counted");
         self.refusals.rows += std::mem::take(&mut self.pending.lost);
         if range.to != range.from {
             self.taken.clear();
