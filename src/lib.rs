@@ -92,7 +92,6 @@ pub mod loom_api {
         progress::Progress,
         record::{
             id::{InstanceId, LogId},
-            kinds::LossCause,
             layout::{Header, RecordKind},
         },
         ring::loom_api::*,

@@ -137,7 +137,9 @@ impl LogDir {
         file::sync_dir(&path).map_err(on("sync", &path))?;
         report.segments = self.kept.len();
         report.end = last_end;
-        report.gaps = gap::marked(&path).map_err(on("read what was set aside in", &path))?;
+        let floor = read_floor(&path, self.log.log_id).position;
+        let marked = gap::marked(&path, floor);
+        report.gaps = marked.map_err(on("read what was set aside in", &path))?;
         self.gaps.clone_from(&report.gaps);
 
         let known = if self.durable == UNKNOWN {

@@ -13,6 +13,7 @@ use crate::{
         verify, LogDir, Options, Position, Snapshot, Step, SyncPolicy,
     },
     record::{layout::is_own, Body},
+    sync::fault::told,
 };
 
 use super::{
@@ -175,9 +176,9 @@ fn a_power_cut_at_any_sync_costs_nothing_that_was_durable() {
             cut(&disk, &all, *now, seed * 100_003 + *now as u64);
         }
     }
-    println!(
+    told(format_args!(
         "goal 8: {} power cuts, {} moments around syncs, 0 durable records lost",
         moments.len() * seeds as usize,
         moments.len()
-    );
+    ));
 }

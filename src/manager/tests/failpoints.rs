@@ -13,7 +13,7 @@ use std::{
 };
 
 use super::scenes::{check, damage, live, prune, SPANS};
-use crate::sync::fault::{reached, FIRED, POINTS};
+use crate::sync::fault::{reached, told, FIRED, POINTS};
 
 const DIR: &str = "EMBERLOG_FAILPOINT_DIR";
 const SCENE: &str = "EMBERLOG_FAILPOINT_SCENE";
@@ -241,13 +241,11 @@ fn at_every_point_errors_panics_and_kills_lose_nothing() {
             });
         }
     });
-    println!(
+    told(format_args!(
         "goal 6: {} failpoints, {} times an error, a panic or a kill, 0 lost",
         points.len(),
         fired.into_inner()
-    );
-    println!(
-        "goal 5: {} kills at failpoints, 0 lost",
-        killed.into_inner()
-    );
+    ));
+    let killed = killed.into_inner();
+    told(format_args!("goal 5: {killed} kills at failpoints, 0 lost"));
 }
