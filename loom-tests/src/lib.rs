@@ -29,6 +29,14 @@
 //! | anchors | anchor slots and a reader of a live ring | `AnchorBegin`, `SlotCheck`, `AnchorCommit` | 2 | 158,071 |
 //! | commit mark | the log's end and its readers | `Committed`, `CommittedSeen` | | 55,345 |
 //! | sync | commits and the syncs that cover them | `SyncSchedule`, `SyncBegin` | | 13,370 |
+//! | held, mirrored | a ring that is read and kept, and let go of from its front | `Publish`, `Readable`, `Release`, `Room` | 3 | 2,148 |
+//! | held, wrapping | the same around the end of the area | `Publish`, `Readable`, `Release`, `Room` | 3 | 1,850 |
+//! | open spans, replaced | a slot that goes to the next span at once | `SpanFields`, `SpanState`, `SpanSeen`, `SpanCheck` | 2 | 8,809 |
+//! | open spans, ended elsewhere | a span that another thread ends, twice | the slot is cleared whoever has it | 3 | 406 |
+//! | durable | what is durable can be read | `Durable`, `DurableSeen` | 2 | 1,917 |
+//! | durable and logged | nothing is durable that is not logged | `Durable`, `DurableSeen` | 2 | 2,851 |
+//! | two flushes | rounds that answer several at once | `BellSleep`, `BellRing` | 1 | 1,014 |
+//! | sealed mark | a double of a segment's header page | each of its orderings | | 238 |
 
 #[cfg(loom)]
 mod harness {

@@ -27,6 +27,7 @@ use crate::{
     backend::{BatchRange, SinkError},
     log::{file, Position},
     record::id::LogId,
+    sync::fault::step,
 };
 
 const FIRST_LINE: &str = "emberlog place 1";
@@ -176,10 +177,13 @@ impl Appended {
             let bytes = make(before);
             if !bytes.is_empty() {
                 at_home(&open.lock, path, |file| {
-                    file::write_at(file, &bytes, before).map_err(on("write", path))?;
+                    let written =
+                        step("appended.write").and_then(|()| file::write_at(file, &bytes, before));
+                    written.map_err(on("write", path))?;
                     file.set_len(before + bytes.len() as u64)
                         .map_err(on("cut", path))?;
-                    file::sync_data(file).map_err(on("sync", path))
+                    let synced = step("appended.sync").and_then(|()| file::sync_data(file));
+                    synced.map_err(on("sync", path))
                 })?;
             }
             let known = open.place.logs.insert(range.log, range.to);

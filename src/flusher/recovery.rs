@@ -24,6 +24,7 @@ use crate::{
         Body, Record,
     },
     ring::{left, Lease, LeftInstance, LeftRing, OpenSpan},
+    sync::fault::step,
 };
 
 /// Bytes of the last writer's log in which its open traces are looked for. In a greater one they
@@ -130,12 +131,14 @@ fn drain_instance(
     let ends = open.ends(last_tick);
     let has_records = work.iter().any(|(_, _, records)| !records.is_empty());
     let has_held = held.sampled_out.iter().any(|(_, total)| *total > 0) || !held.copies.is_empty();
-    if has_records || has_held || !ends.is_empty() {
+    let has_losses = has_untold_losses(dir, &found);
+    if has_records || has_held || has_losses || !ends.is_empty() {
         let anchor = anchor.unwrap_or_else(|| Clock::get().first());
         let own = dir.epoch() << 32;
         let prologue = prologue(&anchor, &found, last_tick);
+        step("drain.begin").map_err(AppendError::Io)?;
         let mut writer = dir.append_recovered(instance, prologue, own);
-        if has_held {
+        if has_held || has_losses {
             // Also where there is nothing else that the first frame would come with.
             writer.begin()?;
         }
@@ -154,14 +157,46 @@ fn drain_instance(
         if !ends.is_empty() {
             writer.append_own(ends.words())?;
         }
+        step("drain.appended").map_err(AppendError::Io)?;
         writer.finish()?;
         report.orphaned_spans += open.spans.len() as u64;
         report.orphaned_traces += open.traces.len() as u64;
         report.instances.push(instance);
     }
     // What cannot be removed is found logged by the next open.
-    let _ = found.remove();
+    let _ = step("drain.finished").and_then(|()| found.remove());
     Ok(())
+}
+
+/// Whether it lost more than the log says.
+fn has_untold_losses(dir: &LogDir, found: &LeftInstance) -> bool {
+    let of_rings = found.rings.iter().flat_map(|ring| {
+        let losses = ring.losses.iter();
+        losses.map(|(cause, kind, total)| ((ring.ring, *cause, *kind), *total))
+    });
+    let outside = found.losses.iter();
+    let outside = outside.map(|(cause, kind, total)| ((RING_FLUSHER, *cause, *kind), *total));
+    let mut lost = of_rings.chain(outside).peekable();
+    if lost.peek().is_none() {
+        return false;
+    }
+    let mut told: AHashMap<(u32, u8, u8), u64> = AHashMap::new();
+    if let Ok(snapshot) = Snapshot::open(dir.path()) {
+        let views = snapshot.segments().iter();
+        for view in views.filter(|view| view.header().instance == found.instance) {
+            for loss in view.losses() {
+                let code = |cause: LossCause| cause as u8;
+                let key = (
+                    loss.ring,
+                    loss.cause.map_or(u8::MAX, code),
+                    loss.kind.map_or(0, |kind| kind as u8),
+                );
+                let total = told.entry(key).or_insert(0);
+                *total = loss.total.max(*total);
+            }
+        }
+    }
+    lost.any(|(key, total)| told.get(&key).is_none_or(|told| *told < total))
 }
 
 /// Words and number of the records at the start of a ring that the log has already.

@@ -22,6 +22,7 @@ use crate::{
         names,
     },
     ring::{Consumers, Lease},
+    sync::fault::moment,
 };
 
 /// The wall clock and the ticks may drift apart by this much before a new anchor is written.
@@ -171,7 +172,9 @@ impl Flusher {
             };
             self.moved.push(moved);
         }
+        moment("flusher.appended");
         let position = self.writer.commit()?;
+        moment("flusher.committed");
         self.again = false;
         self.logged.clear();
         self.shared.count(done);
@@ -191,6 +194,7 @@ impl Flusher {
             self.consumers.release(index, moved.bytes, moved.records);
         }
         self.held.done();
+        moment("flusher.released");
         Ok(self.moved.iter().map(|moved| moved.bytes).sum())
     }
 
@@ -285,7 +289,9 @@ impl Flusher {
     /// Goes on in the next segment, which begins with everything that a reader of it alone must
     /// know.
     fn roll(&mut self, done: &mut Round) -> Result<(), AppendError> {
+        moment("flusher.full");
         self.writer.leave()?;
+        moment("flusher.left");
         // Sealed is logged, whether the next segment is there or not.
         self.shared.count(done);
         self.logged.extend(self.appended.drain());
@@ -422,7 +428,9 @@ impl Flusher {
         let all = self.held.give_up(&self.consumers, &held);
         self.new_losses();
         self.append_own(&mut Round::default())?;
+        moment("flusher.last");
         let position = self.writer.close()?;
+        moment("flusher.closed");
         self.shared.committed(position);
         for (index, leaving) in held.into_iter().zip(all) {
             self.shared.sampled_out(leaving.out);

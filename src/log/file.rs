@@ -4,7 +4,7 @@
 
 use std::{
     fs::{self, File, OpenOptions},
-    io::{self, Write},
+    io,
     path::Path,
     sync::OnceLock,
 };
@@ -14,19 +14,30 @@ use std::os::unix::fs::{DirBuilderExt, FileExt, OpenOptionsExt};
 
 use crate::sync::fork::HomeFile;
 
-/// Marks a step of a durable change, so that a test can make it fail.
-#[cfg(not(test))]
-#[inline(always)]
-pub(super) fn step(_name: &'static str) -> io::Result<()> {
-    Ok(())
+pub(super) use crate::sync::fault::{moment, step, step_of, work_for};
+
+/// What is done to a file or a name, so that a test can tell what a power cut would leave.
+#[cfg_attr(not(all(test, target_os = "linux")), expect(dead_code))]
+pub(super) enum Change<'a> {
+    Create(&'a Path),
+    Write(&'a File, [&'a [u8]; 3], u64),
+    /// At least so long, or exactly (`true`).
+    Length(&'a File, u64, bool),
+    Zero(&'a File, u64, u64),
+    Sync(&'a File),
+    Rename(&'a Path, &'a Path),
+    Remove(&'a Path),
+    SyncDir(&'a Path),
 }
 
-/// Says for which log this thread works from now on.
-#[cfg(not(test))]
-pub(super) fn work_for(_dir: &Path) {}
+#[cfg(not(all(test, target_os = "linux")))]
+#[inline(always)]
+pub(super) fn change<R>(_: Change<'_>, run: impl FnOnce() -> R) -> R {
+    run()
+}
 
-#[cfg(test)]
-pub(super) use super::tests::fault::{step, work_for};
+#[cfg(all(test, target_os = "linux"))]
+pub(super) use super::tests::disk::change;
 
 /// Names the boot of this machine; zeros where the system does not.
 pub(super) fn boot_id() -> [u8; 16] {
@@ -81,7 +92,7 @@ fn open_or_create(path: &Path) -> io::Result<File> {
 pub(super) fn create(path: &Path) -> io::Result<File> {
     let mut options = options();
     options.read(true).write(true).create(true).truncate(true);
-    options.open(path)
+    change(Change::Create(path), || options.open(path))
 }
 
 pub(super) fn create_dir(path: &Path) -> io::Result<()> {
@@ -94,7 +105,8 @@ pub(super) fn create_dir(path: &Path) -> io::Result<()> {
 
 #[cfg(unix)]
 pub(crate) fn write_at(file: &File, bytes: &[u8], offset: u64) -> io::Result<()> {
-    file.write_all_at(bytes, offset)
+    let what = Change::Write(file, [bytes, &[], &[]], offset);
+    change(what, || file.write_all_at(bytes, offset))
 }
 
 #[cfg(unix)]
@@ -139,7 +151,13 @@ pub(super) fn read_up_to(file: &File, bytes: &mut [u8], offset: u64) -> io::Resu
 
 /// Writes the parts one after the other, in one call where the system can.
 #[cfg(unix)]
-pub(super) fn write_parts_at(file: &File, parts: [&[u8]; 3], mut offset: u64) -> io::Result<()> {
+pub(super) fn write_parts_at(file: &File, parts: [&[u8]; 3], offset: u64) -> io::Result<()> {
+    let what = Change::Write(file, parts, offset);
+    change(what, || write_vectored_at(file, parts, offset))
+}
+
+#[cfg(unix)]
+fn write_vectored_at(file: &File, parts: [&[u8]; 3], mut offset: u64) -> io::Result<()> {
     let total: usize = parts.iter().map(|p| p.len()).sum();
     let slices = parts.map(io::IoSlice::new);
     let mut done = loop {
@@ -155,7 +173,7 @@ pub(super) fn write_parts_at(file: &File, parts: [&[u8]; 3], mut offset: u64) ->
     // A short write, mostly on a disk that is just getting full: the rest says what is wrong.
     for part in parts {
         let skip = done.min(part.len());
-        write_at(file, &part[skip..], offset + skip as u64)?;
+        file.write_all_at(&part[skip..], offset + skip as u64)?;
         done -= skip;
         offset += part.len() as u64;
     }
@@ -174,6 +192,10 @@ pub(super) fn write_parts_at(file: &File, parts: [&[u8]; 3], mut offset: u64) ->
 /// Reserves space. Where the file system cannot, the file only gets its length: a full disk then
 /// shows as an error of the write instead of now.
 pub(super) fn allocate(file: &File, len: u64) -> io::Result<()> {
+    change(Change::Length(file, len, false), || reserve(file, len))
+}
+
+fn reserve(file: &File, len: u64) -> io::Result<()> {
     #[cfg(any(target_os = "linux", target_os = "android", target_os = "freebsd"))]
     {
         use rustix::io::Errno;
@@ -191,6 +213,10 @@ pub(super) fn zero(file: &File, from: u64, to: u64) -> io::Result<()> {
     if from >= to {
         return Ok(());
     }
+    change(Change::Zero(file, from, to), || punch(file, from, to))
+}
+
+fn punch(file: &File, from: u64, to: u64) -> io::Result<()> {
     #[cfg(any(target_os = "linux", target_os = "android"))]
     {
         use rustix::{fs::FallocateFlags, io::Errno};
@@ -212,23 +238,33 @@ pub(super) fn zero(file: &File, from: u64, to: u64) -> io::Result<()> {
 }
 
 pub(crate) fn sync_data(file: &File) -> io::Result<()> {
-    file.sync_data()
+    change(Change::Sync(file), || file.sync_data())
+}
+
+/// The same with all that is known about the file.
+pub(super) fn sync_all(file: &File) -> io::Result<()> {
+    change(Change::Sync(file), || file.sync_all())
+}
+
+/// Makes the file as long as this.
+pub(super) fn set_len(file: &File, len: u64) -> io::Result<()> {
+    change(Change::Length(file, len, true), || file.set_len(len))
 }
 
 /// Makes the names in a directory durable. Windows has no such call and needs none.
 pub(super) fn sync_dir(path: &Path) -> io::Result<()> {
-    #[cfg(unix)]
-    File::open(path)?.sync_all()?;
-    #[cfg(not(unix))]
-    let _ = path;
-    Ok(())
+    change(Change::SyncDir(path), || {
+        #[cfg(unix)]
+        File::open(path)?.sync_all()?;
+        Ok(())
+    })
 }
 
 /// Writes a file that is whole or not there: under another name, synced, renamed, name synced.
 pub(crate) fn write_whole(path: &Path, bytes: &[u8]) -> io::Result<()> {
-    write_whole_with(path, |mut file| {
-        step("whole.write")?;
-        file.write_all(bytes)
+    write_whole_with(path, |file| {
+        step_of("whole.write", path.as_os_str().as_encoded_bytes())?;
+        write_at(file, bytes, 0)
     })
     .map(drop)
 }
@@ -242,15 +278,16 @@ pub(super) fn write_whole_with(
     let mut tmp = path.as_os_str().to_owned();
     tmp.push(".tmp");
     let tmp = Path::new(&tmp);
-    step("whole.create")?;
+    let name = path.as_os_str().as_encoded_bytes();
+    step_of("whole.create", name)?;
     let file = create(tmp)?;
     let done = (|| {
         fill(&file)?;
-        step("whole.sync")?;
-        file.sync_all()?;
-        step("whole.rename")?;
-        fs::rename(tmp, path)?;
-        step("whole.dir")?;
+        step_of("whole.sync", name)?;
+        sync_all(&file)?;
+        step_of("whole.rename", name)?;
+        change(Change::Rename(tmp, path), || fs::rename(tmp, path))?;
+        step_of("whole.dir", name)?;
         sync_dir(path.parent().unwrap_or(Path::new(".")))
     })();
     match done {
@@ -265,7 +302,7 @@ pub(super) fn write_whole_with(
 
 /// Removes a file; that it is gone already is fine.
 pub(super) fn remove(path: &Path) -> io::Result<()> {
-    match fs::remove_file(path) {
+    match change(Change::Remove(path), || fs::remove_file(path)) {
         Err(e) if e.kind() == io::ErrorKind::NotFound => Ok(()),
         other => other,
     }

@@ -111,9 +111,9 @@ impl Round {
 
 fn cut(sealed: &Sealed) -> io::Result<()> {
     step("finish.cut")?;
-    sealed.file.set_len(sealed.end)?;
+    file::set_len(&sealed.file, sealed.end)?;
     step("finish.sync")?;
-    sealed.file.sync_all()
+    file::sync_all(&sealed.file)
 }
 
 fn write_index(dir: &Path, base: u64, index: &[u8]) -> io::Result<()> {

@@ -19,7 +19,7 @@ use crate::record::{
 };
 
 use super::{
-    file,
+    file::{self, step},
     layout::{finish, intact, put, u32_at, u64_at},
     Position,
 };
@@ -122,6 +122,7 @@ impl GapInfo {
 
     /// Takes the marker away: the log says it now.
     pub(super) fn unmark(&self, dir: &Path) -> io::Result<()> {
+        step("gap.unmark")?;
         file::remove(&self.path(dir))
     }
 }
@@ -131,14 +132,20 @@ pub(super) fn is_marker(path: &Path) -> bool {
     path.extension().is_some_and(|e| e == EXTENSION)
 }
 
-/// All gaps whose markers are left, in order.
-pub(super) fn marked(dir: &Path) -> io::Result<Vec<GapInfo>> {
+/// All gaps whose markers are left, in order. Retention marks what it is about to remove; what it
+/// did not come to remove is not missing, and its marker goes. All below `floor` is gone.
+pub(super) fn marked(dir: &Path, floor: Position) -> io::Result<Vec<GapInfo>> {
     let mut found = Vec::new();
     for entry in fs::read_dir(dir.join("aside"))? {
         let path = entry?.path();
         if is_marker(&path) {
             // One that is damaged was not written by `mark`: nothing relies on it.
-            found.extend(GapInfo::decode(&fs::read(path)?));
+            let gap = GapInfo::decode(&fs::read(&path)?);
+            let of_retention = gap.filter(|gap| gap.cause == Some(GapCause::Retention));
+            match of_retention.is_some_and(|gap| gap.to > floor.offset) {
+                true => file::remove(&path)?,
+                false => found.extend(gap),
+            }
         }
     }
     found.sort_by_key(|gap: &GapInfo| gap.from);

@@ -289,7 +289,8 @@ impl Round {
                 durable: offset,
                 next_base: shared.work().next_base,
             };
-            match self.watermark.write(mark) {
+            let written = step("watermark.vouch").and_then(|()| self.watermark.write(mark));
+            match written {
                 Ok(()) => shared.set_durable(offset),
                 Err(e) => error = Some(e),
             }

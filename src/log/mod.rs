@@ -22,6 +22,7 @@ pub(crate) mod file;
 mod finish;
 mod frame;
 mod gap;
+mod holes;
 mod housekeeper;
 mod index;
 mod layout;

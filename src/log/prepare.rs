@@ -10,7 +10,7 @@ use std::{io, time::Instant};
 use crate::{clock::unix_now, record::id::random_u128, sync::MutexGuard};
 
 use super::{
-    file,
+    file::{self, step},
     housekeeper::{is_ahead, Round, RETRY},
     layout::{segment_name, SegmentHeader, ORIGIN_LIVE, STREAM_MAIN},
     options::OnFull,
@@ -78,6 +78,7 @@ impl Round {
 
     fn make(&mut self, header: &SegmentHeader) -> io::Result<Prepared> {
         let shared = self.shared.clone();
+        step("prepare.next")?;
         self.make_room(header.reserved)?;
         let mut made = segment::create(&shared.dir, header);
         if made.as_ref().is_err_and(file::is_full) && shared.options.on_full == OnFull::DeleteOldest
@@ -128,11 +129,12 @@ impl Round {
         if unused.is_empty() {
             return;
         }
-        let noted = self.watermark.write(Watermark {
+        let mark = Watermark {
             epoch: self.shared.epoch,
             durable: self.shared.durable(),
             next_base,
-        });
+        };
+        let noted = step("prepare.discard").and_then(|()| self.watermark.write(mark));
         for prepared in unused.iter().filter(|_| noted.is_ok()) {
             // Left there it is empty, and the next open removes it.
             let _ = file::remove(&self.shared.dir.join(segment_name(prepared.header.base)));

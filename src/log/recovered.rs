@@ -220,14 +220,14 @@ impl RecoveredWriter<'_> {
         dir.next_base = header.base + header.reserved;
         let mut done = || -> std::io::Result<Kept> {
             step("recovered.sync")?;
-            segment.file.sync_all()?;
+            file::sync_all(&segment.file)?;
             step("recovered.publish")?;
             segment.publish_seal();
             let end = segment.committed_end();
             step("recovered.cut")?;
-            segment.file.set_len(end)?;
+            file::set_len(&segment.file, end)?;
             step("recovered.sync2")?;
-            segment.file.sync_all()?;
+            file::sync_all(&segment.file)?;
             dir.watermark.write(Watermark {
                 epoch: dir.epoch,
                 durable: header.base + end,

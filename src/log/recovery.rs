@@ -27,6 +27,7 @@ use super::{
     error::{on, OpenError},
     file::{self, step},
     gap::{self, GapInfo},
+    holes::Holes,
     layout::{
         index_name, put, segment_name, Bad, SegmentHeader, HEADER_BYTES, MARK_AT, OPENING_AT,
         SEALED, SEAL_BYTES, STATE_AT,
@@ -92,6 +93,7 @@ impl LogDir {
         self.remove_leftovers().map_err(on("tidy up", &path))?;
         self.kept.clear();
         let mut last_end = Position::START;
+        let mut holes = Holes::default();
         for base in segment_bases(&path).map_err(on("list", &path))? {
             let name = path.join(segment_name(base));
             let head = read_head(&name).map_err(on("read", &name))?;
@@ -120,9 +122,11 @@ impl LogDir {
                         .and_then(spare)
                         .map_err(on("cut", &name))?;
                 }
-                Some(Kept::sealed(header, head.mark, &head.file, &meta))
+                let kept = Kept::sealed(header, head.mark, &head.file, &meta);
+                holes.pass(&header, kept.end());
+                Some(kept)
             } else {
-                self.seal_left(&header, &head, plausible, &mut report)?
+                self.seal_left(&header, &head, plausible, &mut report, &mut holes)?
             };
             if let Some(kept) = kept {
                 last_end = kept.end();
@@ -133,7 +137,9 @@ impl LogDir {
         file::sync_dir(&path).map_err(on("sync", &path))?;
         report.segments = self.kept.len();
         report.end = last_end;
-        report.gaps = gap::marked(&path).map_err(on("read what was set aside in", &path))?;
+        let floor = read_floor(&path, self.log.log_id).position;
+        let marked = gap::marked(&path, floor);
+        report.gaps = marked.map_err(on("read what was set aside in", &path))?;
         self.gaps.clone_from(&report.gaps);
 
         let known = if self.durable == UNKNOWN {
@@ -217,6 +223,7 @@ impl LogDir {
         head: &Head,
         plausible: bool,
         report: &mut Recovered,
+        holes: &mut Holes,
     ) -> Result<Option<Kept>, OpenError> {
         let name = self.path.join(segment_name(header.base));
         let durable = match self.durable {
@@ -239,15 +246,27 @@ impl LogDir {
             // Without a mark the zeros behind the last frame are no damage.
             drop_zero_tail(&mut scan, &mut window);
         }
+        let at = |offset: u64| Position {
+            epoch: header.epoch,
+            offset: header.base + offset,
+        };
+        let sealed_end = match scan.seal {
+            Some(_) => scan.end(),
+            None => scan.end() + SEAL_BYTES as u64,
+        };
+        let floor = read_floor(&self.path, self.log.log_id);
+        let frames = &scan.index.entries;
+        let hole = holes.follow(&self.path, &floor, header, frames, at(sealed_end));
+        if let Some(hole) = hole {
+            // Durable before the segment is sealed, as word of damage is.
+            let marked = hole.mark(&self.path);
+            marked.map_err(on("write what is missing in", &self.path))?;
+        }
         if scan.valid_end == HEADER_BYTES && scan.damage.is_empty() {
             step("recover.empty").map_err(on("remove", &name))?;
             file::remove(&name).map_err(on("remove", &name))?;
             return Ok(None);
         }
-        let at = |offset: u64| Position {
-            epoch: header.epoch,
-            offset: header.base + offset,
-        };
         for damage in &scan.damage {
             let set_aside = self.set_aside(header, damage, &mut window);
             report.damage.push(set_aside.map_err(on("write", &name))?);
@@ -289,7 +308,7 @@ impl LogDir {
         let aside = self.path.join("aside").join(name);
         file::write_whole_with(&aside, |copy| {
             step("recover.aside")?;
-            copy.set_len(damage.bytes())?;
+            file::set_len(copy, damage.bytes())?;
             window.pieces(damage.from, damage.to, |bytes, at| {
                 match bytes.iter().any(|b| *b != 0) {
                     true => file::write_at(copy, bytes, at - damage.from),
@@ -338,12 +357,12 @@ fn end_segment(
         end += SEAL_BYTES as u64;
     }
     step("recover.seal.sync")?;
-    file.sync_all()?;
+    file::sync_all(file)?;
     // Not below a mark that somebody may have seen and mapped; what stands there becomes a hole.
     let seen = if plausible { head.mark } else { head.len };
     step("recover.cut")?;
     if !head.sealed {
-        file.set_len(end.max(seen))?;
+        file::set_len(file, end.max(seen))?;
     }
     step("recover.zero")?;
     file::zero(file, end, file.metadata()?.len())?;
@@ -354,7 +373,7 @@ fn end_segment(
     step("recover.mark")?;
     file::write_at(file, &state, MARK_AT as u64)?;
     step("recover.sync")?;
-    file.sync_all()?;
+    file::sync_all(file)?;
     Ok(end)
 }
 

@@ -20,11 +20,12 @@ use crate::{
 
 use super::{
     error::AppendError,
-    file::{self, step},
+    file::{self, change, moment, step, Change},
     index::{FrameEntry, IndexBuilder, IndexLength},
     layout::{
         frame_crc, segment_name, FrameHeader, FrameKind, SegmentHeader, FRAME_HEADER, FRAME_MAX,
-        FRAME_TARGET, HEADER_BYTES, OPENING_AT, RESERVED_MAX, SEAL_BYTES,
+        FRAME_TARGET, HEADER_BYTES, MARK_AT, OPENING_AT, RESERVED_MAX, SEALED, SEAL_BYTES,
+        STATE_AT,
     },
     map::MarkMap,
     opening,
@@ -304,12 +305,18 @@ impl SegmentWriter {
     /// Shows everything appended so far to all readers.
     pub(super) fn commit(&mut self) -> Result<(), AppendError> {
         self.flush()?;
+        step("segment.publish").map_err(|e| {
+            self.roll_back();
+            AppendError::Io(e)
+        })?;
         self.publish();
         Ok(())
     }
 
     fn publish(&mut self) {
-        self.map.publish(self.end);
+        let mark = self.end.to_le_bytes();
+        let what = Change::Write(&self.file, [&mark, &[], &[]], MARK_AT as u64);
+        change(what, || self.map.publish(self.end));
         self.committed = Mark {
             end: self.end,
             index: self.index.len(),
@@ -320,6 +327,7 @@ impl SegmentWriter {
     /// Commits, appends the seal frame and closes the segment for ever.
     pub(super) fn seal(&mut self) -> Result<(), AppendError> {
         self.prepare_seal()?;
+        moment("segment.sealed");
         self.publish_seal();
         Ok(())
     }
@@ -335,6 +343,8 @@ impl SegmentWriter {
     /// Shows what [`prepare_seal`](Self::prepare_seal) wrote.
     pub(super) fn publish_seal(&mut self) {
         self.publish();
-        self.map.seal();
+        let state = SEALED.to_le_bytes();
+        let what = Change::Write(&self.file, [&state, &[], &[]], STATE_AT as u64);
+        change(what, || self.map.seal());
     }
 }

@@ -8,7 +8,7 @@
 use std::{fs::File, io, path::Path};
 
 use super::{
-    file::{self, step},
+    file::{self, step_of},
     layout::{finish, intact, put, u64_at},
 };
 
@@ -42,7 +42,7 @@ impl<const N: usize> Slots<N> {
         let file = match file::open_rw(path) {
             Ok(file) => file,
             Err(e) if e.kind() == io::ErrorKind::NotFound => {
-                step("slots.create")?;
+                step_of("slots.create", magic)?;
                 file::write_whole(path, &[0; 2 * SECOND])?;
                 file::open_rw(path)?
             }
@@ -52,6 +52,8 @@ impl<const N: usize> Slots<N> {
         let read = file::read_up_to(&file, &mut bytes, 0)?;
         let slot = newest::<N>(&bytes[..read], magic);
         let generation = slot.map_or(0, |slot| u64_at(&slot, 8));
+        // Whoever wrote it may have died before it was synced.
+        file::sync_data(&file)?;
         Ok((
             Self {
                 file,
@@ -78,7 +80,7 @@ impl<const N: usize> Slots<N> {
         put(slot, 8, &generation.to_le_bytes());
         finish(slot);
         let at = if generation % 2 == 0 { 0 } else { SECOND };
-        step("slots.write")?;
+        step_of("slots.write", self.magic)?;
         file::write_at(&self.file, slot, at as u64)?;
         (self.generation, self.synced) = (generation, false);
         Ok(())
@@ -86,7 +88,7 @@ impl<const N: usize> Slots<N> {
 
     /// Makes what was written survive a power cut.
     pub(crate) fn sync(&mut self) -> io::Result<()> {
-        step("slots.sync")?;
+        step_of("slots.sync", self.magic)?;
         file::sync_data(&self.file)?;
         self.synced = true;
         Ok(())

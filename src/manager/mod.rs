@@ -6,6 +6,8 @@ mod error;
 mod global;
 mod query;
 mod stats;
+#[cfg(test)]
+mod tests;
 mod volatile;
 
 pub use backends::BackendError;
@@ -487,8 +489,11 @@ impl Inner {
             std::thread::sleep(Duration::from_micros(200));
         }
         let _ = flusher.join();
-        // What cannot be removed is found logged by the next open.
-        let _ = self.engine.rings.close_drained();
+        if self.shared.state().0 == EngineState::Closed {
+            // What cannot be removed is found logged by the next open. Where the flusher failed,
+            // the files tell the next open what was lost since.
+            let _ = self.engine.rings.close_drained();
+        }
         let backends = self
             .backends
             .write()

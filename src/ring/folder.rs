@@ -18,7 +18,10 @@ use rustix::{
     io::Errno,
 };
 
-use crate::record::id::{InstanceId, LogId};
+use crate::{
+    record::id::{InstanceId, LogId},
+    sync::fault::{step, step_of},
+};
 
 /// Name of the file that belongs to the instance as a whole.
 pub const NAMES: &str = "names";
@@ -80,8 +83,10 @@ impl Folder {
     /// Makes the folder of a new instance.
     pub fn create(base: &Path, log: LogId, instance: InstanceId) -> io::Result<Self> {
         let base = open_base(base)?;
+        step("rings.user")?;
         let user = make_private(base.as_fd(), &user_name())?;
         let name = format!("{log}-{instance}");
+        step("rings.folder")?;
         let dir = make_private(user.as_fd(), &name)?;
         Ok(Self { user, dir, name })
     }
@@ -120,8 +125,10 @@ impl Folder {
     pub fn create_file(&self, name: &str, bytes: usize) -> io::Result<OwnedFd> {
         let flags =
             OFlags::RDWR | OFlags::CREATE | OFlags::EXCL | OFlags::NOFOLLOW | OFlags::CLOEXEC;
+        step_of("rings.create", name.as_bytes())?;
         let file = fs::openat(&self.dir, name, flags, Mode::RUSR | Mode::WUSR)?;
-        if let Err(error) = reserve(&file, bytes) {
+        let reserved = step_of("rings.reserve", name.as_bytes());
+        if let Err(error) = reserved.and_then(|()| reserve(&file, bytes)) {
             let _ = fs::unlinkat(&self.dir, name, AtFlags::empty());
             return Err(error);
         }
@@ -162,12 +169,14 @@ impl Folder {
     pub fn remove(&self) -> io::Result<()> {
         for name in self.files()? {
             if name == NAMES || name.starts_with("ring-") {
+                step_of("rings.unlink", name.as_bytes())?;
                 match fs::unlinkat(&self.dir, &*name, AtFlags::empty()) {
                     Ok(()) | Err(Errno::NOENT) => {}
                     Err(error) => return Err(error.into()),
                 }
             }
         }
+        step("rings.remove")?;
         match fs::unlinkat(&self.user, &*self.name, AtFlags::REMOVEDIR) {
             Ok(()) | Err(Errno::NOENT) => Ok(()),
             Err(error) => Err(error.into()),

@@ -101,7 +101,7 @@ pub mod loom_api {
         registry::*,
         shared::{set_anchor, Shared},
         slots::settled,
-        spans::{read as read_span, OpenSpan, SpanTable},
+        spans::{close_elsewhere, read as read_span, OpenSpan, SpanTable},
         storage::*,
         tickets::*,
     };

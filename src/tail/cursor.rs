@@ -16,7 +16,7 @@ use std::{
 use crate::{
     log::{newest, Position, Slots},
     record::id::{InstanceId, LogId},
-    sync::fork::HomeFile,
+    sync::{fault::step, fork::HomeFile},
 };
 
 const MAGIC: &[u8; 8] = b"EMBRCURS";
@@ -218,8 +218,10 @@ impl Cursor {
         begin: impl FnOnce() -> Place,
     ) -> Result<Self, CursorError> {
         let path = cursor_path(dir, name)?;
-        create_dir(&dir.join("cursors")).map_err(on("create the directory of", &path))?;
+        let made = step("cursor.folder").and_then(|()| create_dir(&dir.join("cursors")));
+        made.map_err(on("create the directory of", &path))?;
         let lock = take(&path)?;
+        step("cursor.open").map_err(on("read", &path))?;
         let open = || -> io::Result<_> {
             let fresh = fs::read(&path)?.iter().all(|byte| *byte == 0);
             Ok((fresh, Slots::<BYTES>::open(&path, MAGIC)?))

@@ -12,6 +12,7 @@ use crate::{
     clock::unix_now,
     model::AttributeMap,
     record::{id::RecordId, value::write_json_str},
+    sync::fault::step,
 };
 
 /// The file of one sink.
@@ -40,8 +41,10 @@ impl Quarantine {
         options.append(true).create(true);
         #[cfg(unix)]
         std::os::unix::fs::OpenOptionsExt::mode(&mut options, 0o600);
+        step("quarantine.write")?;
         let mut file = options.open(&self.path)?;
         file.write_all(line(range, row, error).as_bytes())?;
+        step("quarantine.sync")?;
         file.sync_data()
     }
 }

@@ -22,6 +22,7 @@ use crate::{
     log::Position,
     model::Origin,
     record::id::InstanceId,
+    sync::fault::moment,
 };
 
 /// What was read and is not delivered.
@@ -367,8 +368,10 @@ impl Runner {
         let before = self.delivery.quarantined;
         let all = self.batch.rows.len() as u64;
         let (origins, rows) = (&self.batch.origins, &mut self.batch.rows);
+        moment("tail.send");
         let used = &mut self.used;
         let result = self.delivery.deliver(range, origins, rows, used);
+        moment("tail.sent");
         self.source.reuse(used);
         let aside = self.delivery.quarantined - before;
         let refusals = self.delivery.refusals();
@@ -498,6 +501,7 @@ impl Runner {
     }
 
     fn move_cursor(&mut self, how: fn(&mut Cursor, Place) -> Result<(), CursorError>) {
+        moment("tail.cursor");
         if let Err(error) = how(&mut self.cursor, self.place) {
             // What was delivered is; the file follows with the next batch.
             self.note(error.to_string());

@@ -31,6 +31,7 @@ use crate::{
         id::{InstanceId, LogId},
         kinds::Aggregation,
     },
+    sync::fault::step,
 };
 
 /// The file is written anew when it is longer than this and than four times what it would be then.
@@ -183,7 +184,8 @@ impl Journal {
 
     fn append(&mut self, entry: &[u8]) -> Result<(), SinkError> {
         let bytes = framed(entry);
-        if let Err(error) = self.file.write_all(&bytes) {
+        let written = step("journal.append").and_then(|()| self.file.write_all(&bytes));
+        if let Err(error) = written {
             // Half an entry must not stand before the next one.
             let _ = self.file.set_len(self.bytes);
             return Err(failed(&self.path, "write", &error));

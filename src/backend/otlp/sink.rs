@@ -22,6 +22,7 @@ use crate::{
     model::{AttributeMap, Event, Origin},
     query::derive,
     record::id::{InstanceId, LogId, RecordId},
+    sync::fault::moment,
 };
 
 /// Most bytes of memory that one batch leaves to the next.
@@ -261,7 +262,10 @@ impl Sink for OtlpSink {
                 at: At::default(),
             });
         }
-        if let Err(error) = self.send(rows) {
+        moment("otlp.send");
+        let sent = self.send(rows);
+        moment("otlp.sent");
+        if let Err(error) = sent {
             if let SinkError::Content(_) = error {
                 self.attempt = None;
                 self.pending.roll_back();
@@ -276,6 +280,7 @@ impl Sink for OtlpSink {
         self.body.shrink_to(MEMORY);
         self.pending.commit();
         self.metrics.commit(range)?;
+        moment("otlp.counted");
         self.refusals.rows += std::mem::take(&mut self.pending.lost);
         if range.to != range.from {
             self.taken.clear();

@@ -34,6 +34,7 @@ use crate::{
         id::{InstanceId, LogId, RecordId, SpanId, TraceId},
         value::Value,
     },
+    sync::fault::step,
 };
 
 /// Keys that are remembered.
@@ -139,6 +140,7 @@ impl Db {
         rows: &[Row],
         origins: &Origins,
     ) -> rusqlite::Result<()> {
+        step("sqlite.begin").map_err(refused)?;
         let transaction = Transaction::new_unchecked(&self.conn, TransactionBehavior::Immediate)?;
         let version = transaction
             .prepare_cached("PRAGMA data_version")?
@@ -155,11 +157,19 @@ impl Db {
         for row in rows {
             duplicates += u64::from(!batch.row(row)?);
         }
+        step("sqlite.rows").map_err(refused)?;
         batch.finish(range)?;
+        step("sqlite.commit").map_err(refused)?;
         transaction.commit()?;
+        step("sqlite.committed").map_err(refused)?;
         self.duplicates += duplicates;
         Ok(())
     }
+}
+
+/// A planted error, as SQLite tells of a disk that failed.
+fn refused(_: std::io::Error) -> rusqlite::Error {
+    rusqlite::Error::SqliteFailure(rusqlite::ffi::Error::new(rusqlite::ffi::SQLITE_IOERR), None)
 }
 
 /// One transaction.

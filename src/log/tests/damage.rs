@@ -12,7 +12,8 @@ use crate::{
     record::view::bytes_of_mut,
 };
 
-use super::{fault::kill_after, support::*};
+use super::support::*;
+use crate::sync::fault::kill_after;
 
 /// A log whose writer died with one open segment of small frames of three rings.
 fn dead_log(dir: &Path, frames: u64, each: u64) {

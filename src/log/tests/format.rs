@@ -8,7 +8,8 @@ use crate::{
     record::kinds::GapCause,
 };
 
-use super::{fault::Plan, support::*};
+use super::support::*;
+use crate::sync::fault::Plan;
 
 /// A log whose writer died with one open segment of ten frames of one ring.
 fn dead_log(dir: &std::path::Path) -> Vec<crate::log::FrameEntry> {

@@ -9,10 +9,8 @@ use crate::{
     record::Body,
 };
 
-use super::{
-    fault::{Plan, ENOSPC},
-    support::*,
-};
+use super::support::*;
+use crate::sync::fault::{Plan, ENOSPC};
 
 #[derive(Clone, Debug)]
 enum Op {

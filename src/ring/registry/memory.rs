@@ -115,7 +115,11 @@ impl Registry {
         let folder = self.inner.folder.as_ref()?;
         let name = folder::ring_name(number);
         let file = folder.create_file(&name, shape.bytes());
-        match file.and_then(|file| Memory::map(file.as_fd(), shape)) {
+        let mapped = file.and_then(|file| {
+            crate::sync::fault::step("rings.map")?;
+            Memory::map(file.as_fd(), shape)
+        });
+        match mapped {
             Ok(memory) => Some(memory),
             Err(error) => {
                 let _ = folder.remove_file(&name);
