@@ -3,6 +3,8 @@
 
 #[path = "support/otlp/mod.rs"]
 mod receiver;
+#[path = "support/tails.rs"]
+mod tails;
 
 use std::{collections::HashMap, path::Path, time::Duration};
 
@@ -376,9 +378,13 @@ fn a_trace_that_is_open_across_a_restart_of_the_tail_is_whole() {
         let mut options = options(&receiver).only(&[Signal::Traces]);
         options.events = Events::SpanEvents;
         options.log_dir = Some(log.clone());
-        let open = move || Ok(Box::new(OtlpSink::open(Signal::Traces, &options)?) as Box<dyn Sink>);
-        let source = LogSource::open(&log).unwrap();
-        Tail::start(&log, source, open, tail::Options::new("otlp-traces")).unwrap()
+        tails::started(|| {
+            let options = options.clone();
+            let open =
+                move || Ok(Box::new(OtlpSink::open(Signal::Traces, &options)?) as Box<dyn Sink>);
+            let source = LogSource::open(&log).unwrap();
+            Tail::start(&log, source, open, tail::Options::new("otlp-traces"))
+        })
     };
     let other = TraceId::from_u128(77);
     let parent = SpanId::new(5).unwrap();

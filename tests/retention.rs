@@ -1,6 +1,9 @@
 //! Retention against slow backends: nothing unread goes below the hard limit, and what goes above
 //! it is counted for whom it is lost, shown, and said in the log.
 
+#[path = "support/tails.rs"]
+mod tails;
+
 use std::{
     path::Path,
     sync::{
@@ -70,15 +73,17 @@ impl Slow {
     }
 
     fn tail(&self, dir: &Path, name: &str) -> Tail {
-        let source = LogSource::open(dir).unwrap();
         let mut options = Options::new(name);
         options.buffer_size = 4;
         options.export_interval = Duration::from_millis(1);
         options.retry_min = Duration::from_micros(200);
         options.retry_max = Duration::from_millis(1);
         options.poll = Duration::from_millis(1);
-        let sink = self.clone();
-        Tail::start(dir, source, move || Ok(Box::new(sink.clone())), options).unwrap()
+        tails::started(|| {
+            let (source, sink) = (LogSource::open(dir).unwrap(), self.clone());
+            let open = move || Ok(Box::new(sink.clone()) as Box<dyn Sink>);
+            Tail::start(dir, source, open, options.clone())
+        })
     }
 }
 

@@ -4,6 +4,8 @@
 
 #[path = "support/deadly.rs"]
 mod deadly;
+#[path = "support/tails.rs"]
+mod tails;
 
 use std::{
     fs,
@@ -46,10 +48,12 @@ fn sink(db: &Path) -> Result<SqliteSink, SinkError> {
 }
 
 fn start_with(dir: &Path, db: &Path, options: tail::Options) -> Tail {
-    let source = LogSource::open(dir).unwrap();
-    let db = db.to_owned();
-    let open = move || Ok(Box::new(sink(&db)?) as Box<dyn Sink>);
-    Tail::start(dir, source, open, options).unwrap()
+    tails::started(|| {
+        let source = LogSource::open(dir).unwrap();
+        let db = db.to_owned();
+        let open = move || Ok(Box::new(sink(&db)?) as Box<dyn Sink>);
+        Tail::start(dir, source, open, options.clone())
+    })
 }
 
 fn start(dir: &Path, db: &Path) -> Tail {

@@ -131,10 +131,13 @@ pub(super) fn enter_unsampled(state: &RunState) -> bool {
     let entered = local::with(&state.engine, RecordKind::Span, |local| {
         let comes = local.current.trace != state.root.trace;
         if comes {
-            local.unsampled.push(Left {
-                previous: local.current,
-                scopes: local.scopes.len(),
-            });
+            // Nothing is to be noted where nothing is open, which is what it mostly is.
+            if local.current.trace != 0 || !local.unsampled.is_empty() {
+                local.unsampled.push(Left {
+                    previous: local.current,
+                    scopes: local.scopes.len(),
+                });
+            }
             local.current = state.root;
         }
         comes
@@ -146,13 +149,10 @@ pub(super) fn enter_unsampled(state: &RunState) -> bool {
 #[inline(never)]
 pub(super) fn leave_unsampled(state: &RunState) {
     local::existing(&state.engine, |local| {
-        let Some(left) = local.unsampled.pop() else {
-            return;
-        };
         // Spans that were open around it are gone where guards do not nest: then this is in none.
-        local.current = match left.scopes <= local.scopes.len() {
-            true => left.previous,
-            false => Current::NONE,
+        local.current = match local.unsampled.pop() {
+            Some(left) if left.scopes <= local.scopes.len() => left.previous,
+            _ => Current::NONE,
         };
     });
 }

@@ -52,8 +52,6 @@ impl<const N: usize> Slots<N> {
         let read = file::read_up_to(&file, &mut bytes, 0)?;
         let slot = newest::<N>(&bytes[..read], magic);
         let generation = slot.map_or(0, |slot| u64_at(&slot, 8));
-        // Whoever wrote it may have died before it was synced.
-        file::sync_data(&file)?;
         Ok((
             Self {
                 file,

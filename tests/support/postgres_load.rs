@@ -14,11 +14,12 @@ use emberlog::{
         Scan, Sink,
     },
     log::{Position, Snapshot},
-    tail::{self, cursor::CursorError, LogSource, Tail},
+    tail::{self, LogSource, Tail},
     Config, Filter, LogReader, Manager,
 };
 
-use crate::support::until;
+#[path = "tails.rs"]
+mod tails;
 
 pub const LONG: Duration = Duration::from_secs(120);
 
@@ -33,8 +34,6 @@ pub fn manager(dir: &Path) -> Manager {
 }
 
 /// A tail that sends small batches soon and tries again soon.
-///
-/// The one before it may still be busy with its server, for longer than its drop waited.
 pub fn tail(dir: &Path, options: &Options, tune: impl FnOnce(&mut tail::Options)) -> Tail {
     let mut of_tail = tail::Options::new("postgres");
     of_tail.export_interval = Duration::from_millis(5);
@@ -42,21 +41,15 @@ pub fn tail(dir: &Path, options: &Options, tune: impl FnOnce(&mut tail::Options)
     of_tail.retry_min = Duration::from_millis(10);
     of_tail.retry_max = Duration::from_millis(200);
     tune(&mut of_tail);
-    let mut started = None;
-    until("the cursor is free", || {
+    tails::started(|| {
         let source = LogSource::open(dir).unwrap();
         let options = options.clone();
         let open = move || {
             let sink = PostgresSink::open("postgres", options.clone())?;
             Ok(Box::new(sink) as Box<dyn Sink>)
         };
-        started = match Tail::start(dir, source, open, of_tail.clone()) {
-            Err(CursorError::Locked { .. }) => None,
-            other => Some(other.unwrap()),
-        };
-        started.is_some()
-    });
-    started.unwrap()
+        Tail::start(dir, source, open, of_tail.clone())
+    })
 }
 
 pub fn end(dir: &Path) -> Position {

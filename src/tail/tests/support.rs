@@ -15,7 +15,7 @@ use crate::{
         id::{InstanceId, LogId, RecordId},
         kinds::Aggregation,
     },
-    tail::{FrameSource, Lag, Options, Pulled, Tail},
+    tail::{cursor::CursorError, FrameSource, Lag, Options, Pulled, Tail},
 };
 
 pub(super) const LOG: LogId = LogId([9; 16]);
@@ -315,12 +315,22 @@ pub(super) fn options() -> Options {
     }
 }
 
+/// Starts a tail. The one before it may still be busy, for longer than its drop waited.
 pub(super) fn start(dir: &Path, log: &FakeLog, store: &FakeStore, options: Options) -> Tail {
-    let store = store.clone();
-    Tail::start(dir, log.clone(), move || Ok(store.sink()), options).unwrap()
+    let mut started = None;
+    eventually("the cursor is free", || {
+        let store = store.clone();
+        let tail = Tail::start(dir, log.clone(), move || Ok(store.sink()), options.clone());
+        started = match tail {
+            Err(CursorError::Locked { .. }) => None,
+            other => Some(other.unwrap()),
+        };
+        started.is_some()
+    });
+    started.unwrap()
 }
 
-pub(super) const LONG: Duration = Duration::from_secs(10);
+pub(super) const LONG: Duration = Duration::from_secs(60);
 
 /// Waits until something holds.
 pub(super) fn eventually(what: &str, mut holds: impl FnMut() -> bool) {
