@@ -32,6 +32,7 @@ pub struct DetachedSpan {
 
 impl DetachedSpan {
     /// A span that has left its scope; `None` if there was none.
+    #[inline]
     pub(super) fn new(run: Run, open: Option<Open>) -> Self {
         Self {
             run,
