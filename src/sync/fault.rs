@@ -285,6 +285,7 @@ mod planted {
         }
 
         /// How often this process met each point.
+        #[allow(dead_code)] // whoever asks needs all the backends that have points
         pub(crate) fn reached() -> BTreeMap<String, u64> {
             let state = state().map(|s| s.lock().unwrap_or_else(PoisonError::into_inner));
             state.map(|s| s.reached.clone()).unwrap_or_default()
@@ -322,6 +323,7 @@ mod planted {
             }
         }
     }
+    #[allow(unused_imports)] // as above
     pub(crate) use children::{reached, FIRED, POINTS};
 
     /// Tells a figure to `scripts/reliability`, past the test harness, which keeps what is printed.
