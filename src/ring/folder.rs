@@ -91,8 +91,12 @@ impl Folder {
         Ok(Self { user, dir, name })
     }
 
-    /// All folders of this user; those that cannot be opened are left out.
-    pub fn all(base: &Path) -> io::Result<Vec<(LogId, InstanceId, Self)>> {
+    /// The folders of this user whose log and instance are `wanted`; those that cannot be opened are
+    /// left out. Nothing is opened that is not wanted: there may be hundreds, of other logs.
+    pub fn all(
+        base: &Path,
+        wanted: impl Fn(LogId, InstanceId) -> bool,
+    ) -> io::Result<Vec<(LogId, InstanceId, Self)>> {
         let base = open_base(base)?;
         let user = open_private(base.as_fd(), &user_name())?;
         let mut found = Vec::new();
@@ -107,6 +111,9 @@ impl Folder {
             let (Ok(log), Ok(instance)) = (log.parse(), instance.parse()) else {
                 continue;
             };
+            if !wanted(log, instance) {
+                continue;
+            }
             let Ok(dir) = open_private(user.as_fd(), name) else {
                 continue;
             };

@@ -88,9 +88,9 @@ pub struct LeftRing {
 pub fn left(base: Option<&Path>, log: LogId, current: Option<InstanceId>) -> Vec<LeftInstance> {
     #[cfg(unix)]
     {
-        let found = folders(base).into_iter();
+        let wanted = |of, instance| of == log && Some(instance) != current;
+        let found = folders(base, wanted).into_iter();
         found
-            .filter(|(found, instance, _)| *found == log && Some(*instance) != current)
             .map(|(log, instance, folder)| read::instance(log, instance, folder))
             .collect()
     }
@@ -106,7 +106,7 @@ pub fn left(base: Option<&Path>, log: LogId, current: Option<InstanceId>) -> Vec
 pub fn all(base: Option<&Path>) -> Vec<LeftFolder> {
     #[cfg(unix)]
     {
-        let found = folders(base).into_iter();
+        let found = folders(base, |_, _| true).into_iter();
         found
             .map(|(log, instance, folder)| LeftFolder {
                 log,
@@ -183,9 +183,12 @@ impl LeftInstance {
 }
 
 #[cfg(unix)]
-fn folders(base: Option<&Path>) -> Vec<(LogId, InstanceId, Folder)> {
+fn folders(
+    base: Option<&Path>,
+    wanted: impl Fn(LogId, InstanceId) -> bool,
+) -> Vec<(LogId, InstanceId, Folder)> {
     let base = base.map_or_else(super::options::default_dir, Path::to_path_buf);
-    Folder::all(&base).unwrap_or_default()
+    Folder::all(&base, wanted).unwrap_or_default()
 }
 
 #[cfg(unix)]
