@@ -280,7 +280,7 @@ pub(super) struct Point {
     pub(super) held: bool,
 }
 
-/// Writes an point.
+/// Writes an event.
 pub(super) fn event(
     local: &mut Local,
     point: Point,
