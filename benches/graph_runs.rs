@@ -4,6 +4,7 @@
 //! ```text
 //! cargo bench --bench graph_runs                  # 1, 2, 5, 10, 50 us nodes, a minute
 //! cargo bench --bench graph_runs -- --rounds 20
+//! cargo bench --bench graph_runs -- --observed    # the same through an observer
 //! ```
 //!
 //! A round does the same work with recording off, then on, and the other way round in the next.
@@ -11,7 +12,10 @@
 
 use std::{hint::black_box, time::Instant};
 
-use emberlog::{Config, Manager, Run, StaticName};
+use emberlog::{
+    instrument::{GraphRun, Node, Observer},
+    Config, Manager, Run, StaticName,
+};
 
 mod common;
 use common::{node, option, process_cpu, quantile};
@@ -22,12 +26,21 @@ static ITEMS: StaticName = StaticName::new("items");
 static BYTES: StaticName = StaticName::new("bytes");
 const NODES: u64 = 8;
 
-/// One graph run. `run` is disabled where nothing is recorded.
+/// One graph run by hand.
 fn graph(run: &Run, turns: u64, seed: u64) {
     for step in 0..NODES {
         let span = run.node(&NODE);
         let result = node(turns, seed + step);
         span.with(&ITEMS, step).with(&BYTES, result).ok();
+    }
+}
+
+/// One graph run as a runtime drives it that instruments its nodes by itself.
+fn observed(run: &GraphRun, nodes: &[Node], turns: u64, seed: u64) {
+    for (step, node_of) in (0..).zip(nodes) {
+        let active = run.node(node_of);
+        black_box(node(turns, seed + step));
+        active.ok();
     }
 }
 
@@ -53,8 +66,19 @@ fn main() {
     let rounds = option("--rounds", 100);
     let dir = tempfile::tempdir().expect("a temporary directory");
     let manager = Manager::open(Config::new(dir.path())).expect("a fresh log");
+    let observer = Observer::new(&manager, "bench");
+    let ids = [
+        "read", "decode", "split", "count", "hash", "rank", "join", "store",
+    ];
+    let nodes = ids.map(|id| observer.node(id));
+    assert_eq!(nodes.len() as u64, NODES);
+    let by_observer = std::env::args().any(|arg| arg == "--observed");
     let per_us = calibrate();
-    println!("runs of {NODES} nodes with 2 attributes, root included; overhead in per cent: median (10th to 90th percentile of {rounds} pairs)");
+    let what = match by_observer {
+        true => "observed runs of 8 nodes, graph and root included",
+        false => "runs of 8 nodes with 2 attributes, root included",
+    };
+    println!("{what}; overhead in per cent: median (10th to 90th percentile of {rounds} pairs)");
     for us in [1u64, 2, 5, 10, 50] {
         let turns = (per_us * us as f64) as u64;
         // About 20 ms of work per half.
@@ -68,6 +92,10 @@ fn main() {
                 for seed in 0..runs {
                     if half == 0 {
                         bare(turns, seed);
+                    } else if by_observer {
+                        let run = observer.start();
+                        observed(&run, &nodes, turns, seed);
+                        run.ok();
                     } else {
                         let run = manager.start_trace(&RUN);
                         graph(&run, turns, seed);

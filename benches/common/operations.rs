@@ -191,5 +191,23 @@ pub fn operations(manager: &Manager, run: &Run) -> Vec<Operation> {
             }
         }),
     );
+    #[cfg(feature = "macros")]
+    add(
+        "#[trace] function, nothing configured",
+        1,
+        Box::new(move |calls| {
+            for i in 0..calls as u64 {
+                black_box(traced(black_box(i)));
+            }
+        }),
+    );
     operations
+}
+
+/// A function whose calls would be spans of the process's instance, which no bench has.
+#[cfg(feature = "macros")]
+#[emberlog::trace]
+#[inline(never)]
+fn traced(i: u64) -> u64 {
+    i ^ 1
 }

@@ -1,7 +1,7 @@
 //! OTLP, into a receiver of the test's own: what arrives there is what was recorded, as far as OTLP
 //! can say it.
 //!
-//! Metrics leave added up, so they are no rows any more; `tests/otlp.rs` has them. A sink that was
+//! Metrics leave added up, so they are no rows any more; `tests/otlp/arrives.rs` has them. A sink that was
 //! started anew asks the log for what it forgot of an open trace. Here is no log: restarts are those
 //! of the tail, and the sink lives on.
 

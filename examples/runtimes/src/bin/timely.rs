@@ -1,8 +1,9 @@
 //! A breadth-first search in timely dataflow, recorded through timely's own logging streams: each
 //! schedule of an operator is a span, each channel an edge, and messages are counted per channel.
 //!
-//! `timely [EDGES] [WORKERS]`; 10,000,000 edges and 2 workers unless something else is said. With
-//! 200,000 edges it prints:
+//! `timely [EDGES] [WORKERS] [ROUNDS]`; 10,000,000 edges and 2 workers unless something else is said.
+//! With rounds it searches so often without being recorded and with, in turns, and prints what
+//! recording costs. With 200,000 edges and no rounds it prints:
 //!
 //! ```text
 //! 200000 edges among 20000 nodes: 19998 reached in 7 rounds
@@ -144,16 +145,16 @@ fn mixed(seed: u64) -> u64 {
     z ^ (z >> 31)
 }
 
-/// Nodes that the search reached, and in how many rounds.
-fn search(manager: &Manager, edges: usize, nodes: usize, workers: usize) -> (usize, usize) {
+/// Nodes that the search reached, and in how many rounds. Recorded where there is a manager.
+fn search(manager: Option<&Manager>, edges: usize, nodes: usize, workers: usize) -> (usize, usize) {
     let found = Arc::new(Mutex::new((0, 0)));
-    let (result, manager) = (Arc::clone(&found), manager.clone());
+    let (result, manager) = (Arc::clone(&found), manager.cloned());
     timely::execute(timely::Config::process(workers), move |worker| {
         let (index, peers) = (worker.index(), worker.peers());
         // All that observing needs: timely hands over what it logs, in batches.
         let began = worker.timer().unwrap_or_else(Instant::now);
-        let mut recorder = Recorder::new(&manager, index, began);
-        if let Some(mut register) = worker.log_register() {
+        if let (Some(manager), Some(mut register)) = (&manager, worker.log_register()) {
+            let mut recorder = Recorder::new(manager, index, began);
             register.insert::<TimelyEventBuilder, _>("timely", move |_, batch| {
                 if let Some(batch) = batch {
                     recorder.take(batch);
@@ -242,15 +243,59 @@ fn search(manager: &Manager, edges: usize, nodes: usize, workers: usize) -> (usi
     *found
 }
 
+/// Searches in turns without and with a recorder; prints the medians and the overhead by pairs.
+fn compare(edges: usize, workers: usize, rounds: usize) -> Result<(), Box<dyn std::error::Error>> {
+    let dir = tempfile::tempdir()?;
+    let manager = Manager::open(Config::new(dir.path()))?;
+    let time = |manager| {
+        let begin = Instant::now();
+        let found = search(manager, edges, edges / 10, workers);
+        (begin.elapsed().as_secs_f64(), found)
+    };
+    let (mut without, mut with, mut overhead) = (Vec::new(), Vec::new(), Vec::new());
+    for round in 0..rounds {
+        let (bare, recorded) = if round % 2 == 0 {
+            let bare = time(None);
+            (bare, time(Some(&manager)))
+        } else {
+            let recorded = time(Some(&manager));
+            (time(None), recorded)
+        };
+        assert_eq!(bare.1, recorded.1);
+        without.push(bare.0);
+        with.push(recorded.0);
+        overhead.push((recorded.0 / bare.0 - 1.0) * 100.0);
+    }
+    manager.flush()?;
+    for values in [&mut without, &mut with, &mut overhead] {
+        values.sort_by(f64::total_cmp);
+    }
+    let stats = manager.stats();
+    println!(
+        "{edges} edges, {workers} workers, {rounds} rounds: {:.2} s without, {:.2} s with; wall {:+.2} % ({:+.2} to {:+.2}); {} spans, {} lost",
+        without[rounds / 2],
+        with[rounds / 2],
+        overhead[rounds / 2],
+        overhead[0],
+        overhead[rounds - 1],
+        stats.records.get("span").copied().unwrap_or_default(),
+        stats.dropped_count,
+    );
+    Ok(())
+}
+
 fn main() -> Result<(), Box<dyn std::error::Error>> {
     let mut arguments = std::env::args().skip(1);
     let edges = arguments
         .next()
         .map_or(Ok(10_000_000), |text| text.parse())?;
     let workers = arguments.next().map_or(Ok(2), |text| text.parse())?;
+    if let Some(rounds) = arguments.next() {
+        return compare(edges, workers, rounds.parse()?);
+    }
     let nodes = edges / 10;
     let manager = Manager::open(Config::create_memory())?;
-    let (reached, rounds) = search(&manager, edges, nodes, workers);
+    let (reached, rounds) = search(Some(&manager), edges, nodes, workers);
     println!("{edges} edges among {nodes} nodes: {reached} reached in {rounds} rounds");
 
     let mut traces = manager.query_traces(&Filter::new())?;
@@ -261,7 +306,10 @@ fn main() -> Result<(), Box<dyn std::error::Error>> {
     println!("{}", told.collect::<Vec<_>>().join("; "));
     let spans = manager.query_spans(&Filter::new().all())?;
     let names: BTreeSet<_> = spans.iter().map(|span| span.name.as_str()).collect();
-    println!("operators: {}", names.into_iter().collect::<Vec<_>>().join(", "));
+    println!(
+        "operators: {}",
+        names.into_iter().collect::<Vec<_>>().join(", ")
+    );
     let edges = manager.query_events(&Filter::new().all().event_type("edge.taken"))?;
     let text = |event: &emberlog::Event, key: &str| {
         let value = event.attributes.get(key).and_then(|value| value.as_str());

@@ -1,9 +1,5 @@
 //! Through a real collector (rotel) to a receiver of the test's own: all three signals, over HTTP in
 //! both forms and over gRPC. `scripts/test collector` installs the collector and runs this.
-#![cfg(feature = "otlp-grpc")]
-
-#[path = "support/otlp/mod.rs"]
-mod receiver;
 
 use std::{
     collections::BTreeSet,
@@ -19,7 +15,7 @@ use emberlog::{
 };
 use opentelemetry_proto::tonic::metrics::v1::{metric::Data, number_data_point::Value};
 
-use receiver::{http::Receiver, text};
+use crate::receiver::{http::Receiver, text};
 
 /// A collector that forwards; it is killed when it is dropped.
 struct Collector {

@@ -1,9 +1,5 @@
 //! A process that is killed at any moment: no record is missing, at most one batch per signal and
 //! kill arrives twice, and sums count each measurement once.
-#![cfg(feature = "otlp")]
-
-#[path = "support/otlp/mod.rs"]
-mod receiver;
 
 use std::{
     collections::{BTreeMap, HashMap},
@@ -15,7 +11,7 @@ use std::{
 use emberlog::{backend::otlp::Options, Config, Filter, LogReader, Manager};
 use opentelemetry_proto::tonic::metrics::v1::{metric::Data, number_data_point::Value};
 
-use receiver::{http::Receiver, Act};
+use crate::receiver::{http::Receiver, text, Act, Request};
 
 /// Rows of a batch; a batch ends with a frame, which has as many again at most.
 const BATCH: usize = 50;
@@ -67,7 +63,7 @@ fn child() {
 
 fn start_child(dir: &Path, url: &str) -> Child {
     Command::new(std::env::current_exe().unwrap())
-        .args(["child", "--exact", "--ignored", "--nocapture"])
+        .args(["crash::child", "--exact", "--ignored", "--nocapture"])
         .env("EMBERLOG_OTLP_DIR", dir)
         .env("EMBERLOG_OTLP_URL", url)
         .stdout(Stdio::null())
@@ -138,9 +134,7 @@ fn killed_between_sending_and_the_cursor_nothing_is_missing() {
 
     let mut events: HashMap<_, usize> = HashMap::new();
     for log in stored.logs() {
-        let id = receiver::text(&log.attributes, "log.record.uid")
-            .unwrap()
-            .to_owned();
+        let id = text(&log.attributes, "log.record.uid").unwrap().to_owned();
         *events.entry(id).or_default() += 1;
     }
     let recorded = log.events(&all).unwrap();
@@ -170,12 +164,12 @@ fn killed_between_sending_and_the_cursor_nothing_is_missing() {
     // Sums: the greatest point of each instance is what its records add up to.
     let mut sums: BTreeMap<String, i64> = BTreeMap::new();
     for request in &stored.taken {
-        let receiver::Request::Metrics(request) = request else {
+        let Request::Metrics(request) = request else {
             continue;
         };
         for resource in &request.resource_metrics {
             let attributes = &resource.resource.as_ref().unwrap().attributes;
-            let instance = receiver::text(attributes, "service.instance.id").unwrap();
+            let instance = text(attributes, "service.instance.id").unwrap();
             for metric in resource
                 .scope_metrics
                 .iter()

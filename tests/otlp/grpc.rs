@@ -1,8 +1,4 @@
 //! The same over gRPC: what arrives, what its codes mean, TLS on both sides.
-#![cfg(feature = "otlp-grpc")]
-
-#[path = "support/otlp/mod.rs"]
-mod receiver;
 
 use std::{collections::BTreeMap, path::Path, time::Duration};
 
@@ -13,7 +9,7 @@ use emberlog::{
 };
 use rcgen::{BasicConstraints, CertificateParams, CertifiedIssuer, IsCa, KeyPair};
 
-use receiver::{
+use crate::receiver::{
     failed,
     grpc::{Receiver, Tls},
     Act, Shared,

@@ -1,8 +1,4 @@
 //! What leaves by OTLP says how many it stands for.
-#![cfg(feature = "otlp")]
-
-#[path = "support/otlp/mod.rs"]
-mod receiver;
 
 use std::time::Duration;
 
@@ -14,7 +10,7 @@ use emberlog::{
     Config, Manager, TraceId, TraceOptions,
 };
 
-use receiver::http::Receiver;
+use crate::receiver::http::Receiver;
 
 /// The trace states of all spans that arrive.
 fn states(rate: f64, select: Option<Select>) -> Vec<String> {

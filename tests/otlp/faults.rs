@@ -1,8 +1,4 @@
 //! Receivers that fail: what arrives, how often, and what is said about it.
-#![cfg(feature = "otlp")]
-
-#[path = "support/otlp/mod.rs"]
-mod receiver;
 
 use std::{
     collections::BTreeMap,
@@ -16,7 +12,7 @@ use emberlog::{
     Config, Manager,
 };
 
-use receiver::{failed, http::Receiver, Act, Shared};
+use crate::receiver::{failed, http::Receiver, Act, Shared};
 
 const LONG: Duration = Duration::from_secs(60);
 

@@ -1,8 +1,4 @@
 //! TLS and mTLS: the right certificates are accepted, wrong and missing ones refused visibly.
-#![cfg(feature = "otlp")]
-
-#[path = "support/otlp/mod.rs"]
-mod receiver;
 
 use std::{
     fs,
@@ -23,7 +19,7 @@ use rustls::{
     RootCertStore, ServerConfig,
 };
 
-use receiver::{failed, http::Receiver};
+use crate::receiver::{failed, http::Receiver};
 
 const LONG: Duration = Duration::from_secs(60);
 

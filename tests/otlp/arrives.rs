@@ -1,10 +1,4 @@
 //! What is recorded arrives by OTLP, as OpenTelemetry has it, however the receiver behaves.
-#![cfg(feature = "otlp")]
-
-#[path = "support/otlp/mod.rs"]
-mod receiver;
-#[path = "support/tails.rs"]
-mod tails;
 
 use std::{collections::HashMap, path::Path, time::Duration};
 
@@ -21,7 +15,10 @@ use opentelemetry_proto::tonic::{
     trace::v1::span::SpanKind as OtlpKind,
 };
 
-use receiver::{http::Receiver, int, text};
+use crate::{
+    receiver::{self, decode, http::Receiver, int, text},
+    tails,
+};
 
 const LONG: Duration = Duration::from_secs(60);
 
@@ -506,10 +503,10 @@ fn what_arrives_is_what_the_log_has() {
     manager.event("outside", "of any trace").record();
     manager.export(LONG).unwrap();
 
-    let decoded = receiver::decode::rows(&receiver.stored());
+    let decoded = decode::rows(&receiver.stored());
     let mut all = Filter::new().all();
     all.recorded_only = true;
-    let returns = receiver::decode::map_as_it_returns;
+    let returns = decode::map_as_it_returns;
     let shown = |mut rows: Vec<String>| {
         rows.sort();
         rows

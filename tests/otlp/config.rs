@@ -1,15 +1,11 @@
 //! OTLP as a configuration names it reaches a receiver: address, headers, resource, the environment's
 //! word; and what it keeps beside the log is there, wherever that turns out to be.
-#![cfg(feature = "otlp")]
-
-#[path = "support/otlp/mod.rs"]
-mod receiver;
 
 use std::time::Duration;
 
 use emberlog::{Config, Filter, Manager, Value};
 
-use receiver::{http::Receiver, text};
+use crate::receiver::{http::Receiver, text};
 
 const LONG: Duration = Duration::from_secs(60);
 
