@@ -5,12 +5,20 @@
 //! cargo bench --bench graph_runs                  # 1, 2, 5, 10, 50 us nodes, a minute
 //! cargo bench --bench graph_runs -- --rounds 20
 //! cargo bench --bench graph_runs -- --observed    # the same through an observer
+//! cargo bench --bench graph_runs -- --threads 2   # so many do it at once
+//! cargo bench --bench graph_runs --features sqlite -- --sqlite    # with a backend
 //! ```
 //!
 //! A round does the same work with recording off, then on, and the other way round in the next.
-//! Wall is that of the thread that works; CPU is that of the process until everything is logged.
+//! Wall is that of the threads that work; CPU is that of the process until everything is logged, and
+//! with a backend until everything is there.
 
-use std::{hint::black_box, time::Instant};
+use std::{
+    hint::black_box,
+    path::Path,
+    thread,
+    time::{Duration, Instant},
+};
 
 use emberlog::{
     instrument::{GraphRun, Node, Observer},
@@ -62,50 +70,100 @@ fn calibrate() -> f64 {
     1000.0 / best
 }
 
+/// What the bench was told.
+struct Plan {
+    observed: bool,
+    sqlite: bool,
+    threads: u64,
+    rounds: u64,
+}
+
+impl Plan {
+    fn read() -> Self {
+        let flag = |name: &str| std::env::args().any(|arg| arg == name);
+        Self {
+            observed: flag("--observed"),
+            sqlite: flag("--sqlite"),
+            threads: option("--threads", 1).max(1),
+            rounds: option("--rounds", 100),
+        }
+    }
+
+    fn config(&self, dir: &Path) -> Config {
+        let config = Config::new(dir.join("log"));
+        #[cfg(feature = "sqlite")]
+        if self.sqlite {
+            return config.sqlite(dir.join("spans.db"));
+        }
+        assert!(!self.sqlite, "--sqlite needs --features sqlite");
+        config
+    }
+}
+
 fn main() {
-    let rounds = option("--rounds", 100);
+    let plan = Plan::read();
     let dir = tempfile::tempdir().expect("a temporary directory");
-    let manager = Manager::open(Config::new(dir.path())).expect("a fresh log");
+    let manager = Manager::open(plan.config(dir.path())).expect("a fresh log");
     let observer = Observer::new(&manager, "bench");
     let ids = [
         "read", "decode", "split", "count", "hash", "rank", "join", "store",
     ];
-    let nodes = ids.map(|id| observer.node(id));
-    assert_eq!(nodes.len() as u64, NODES);
-    let by_observer = std::env::args().any(|arg| arg == "--observed");
-    let per_us = calibrate();
-    let what = match by_observer {
-        true => "observed runs of 8 nodes, graph and root included",
-        false => "runs of 8 nodes with 2 attributes, root included",
+    let nodes: [Node; NODES as usize] = ids.map(|id| observer.node(id));
+    let work = |recorded: bool, runs: u64, turns: u64| {
+        for seed in 0..runs {
+            if !recorded {
+                bare(turns, seed);
+            } else if plan.observed {
+                let run = observer.start();
+                observed(&run, &nodes, turns, seed);
+                run.ok();
+            } else {
+                let run = manager.start_trace(&RUN);
+                graph(&run, turns, seed);
+                run.ok();
+            }
+        }
     };
-    println!("{what}; overhead in per cent: median (10th to 90th percentile of {rounds} pairs)");
-    for us in [1u64, 2, 5, 10, 50] {
+    let arrive = || {
+        manager.flush().expect("flushed");
+        if plan.sqlite {
+            manager.export(Duration::from_secs(60)).expect("exported");
+        }
+    };
+    let per_us = calibrate();
+    println!(
+        "{}{}, {} thread{}; overhead in per cent: median (10th to 90th percentile of {} pairs)",
+        match plan.observed {
+            true => "observed runs of 8 nodes, graph and root included",
+            false => "runs of 8 nodes with 2 attributes, root included",
+        },
+        if plan.sqlite { ", to SQLite" } else { "" },
+        plan.threads,
+        if plan.threads == 1 { "" } else { "s" },
+        plan.rounds
+    );
+    for us in [1u64, 2, 5, 10, 50, 100, 1000] {
         let turns = (per_us * us as f64) as u64;
         // About 20 ms of work per half.
-        let runs = 20_000 / (NODES * us);
+        let runs = (20_000 / (NODES * us)).max(1);
         let (mut wall, mut cpu) = (Vec::new(), Vec::new());
-        for round in 0..rounds + 3 {
+        for round in 0..plan.rounds + 3 {
             let mut halves = [(0.0, 0.0); 2];
             for half in [round % 2, 1 - round % 2] {
-                manager.flush().expect("flushed");
-                let (cpu, begin) = (process_cpu(), Instant::now());
-                for seed in 0..runs {
-                    if half == 0 {
-                        bare(turns, seed);
-                    } else if by_observer {
-                        let run = observer.start();
-                        observed(&run, &nodes, turns, seed);
-                        run.ok();
-                    } else {
-                        let run = manager.start_trace(&RUN);
-                        graph(&run, turns, seed);
-                        run.ok();
-                    }
+                let (before, begin) = (process_cpu(), Instant::now());
+                if plan.threads == 1 {
+                    work(half == 1, runs, turns);
+                } else {
+                    thread::scope(|scope| {
+                        for _ in 0..plan.threads {
+                            scope.spawn(|| work(half == 1, runs, turns));
+                        }
+                    });
                 }
                 let took = begin.elapsed();
-                manager.flush().expect("flushed");
-                let cpu = process_cpu() - cpu;
-                halves[half as usize] = (took.as_secs_f64(), cpu.as_secs_f64());
+                arrive();
+                let used = process_cpu() - before;
+                halves[half as usize] = (took.as_secs_f64(), used.as_secs_f64());
             }
             if round >= 3 {
                 wall.push((halves[1].0 / halves[0].0 - 1.0) * 100.0);
@@ -118,7 +176,7 @@ fn main() {
             format!("{:6.2} ({:6.2} to {:6.2})", at(0.5), at(0.1), at(0.9))
         };
         println!(
-            "nodes of {us:>2} us: wall {}   process CPU {}",
+            "nodes of {us:>4} us: wall {}   process CPU {}",
             show(&mut wall),
             show(&mut cpu)
         );
