@@ -304,6 +304,30 @@ fn a_manager_with_a_database_delivers_and_a_span_keeps_its_newest_events() {
 }
 
 #[test]
+fn only_rows_that_come_again_need_temporary_tables() {
+    let temp = tempfile::tempdir().unwrap();
+    let server = Server::start();
+    let (dir, options) = (temp.path(), server.options());
+    let manager = manager(dir);
+    record(&manager, 8);
+    manager.flush().unwrap();
+    // Those of a session that is open.
+    let temporary = || server.count("pg_class WHERE relpersistence = 't' AND relkind = 'r'");
+    let deliver = || {
+        let tail = tail(dir, &options, |o| o.buffer_size = 100_000);
+        tail.export(end(dir), LONG).unwrap();
+        assert_eq!(tail.stats().quarantined, 0, "{:?}", tail.stats());
+        let tables = temporary();
+        tail.shutdown(LONG);
+        tables
+    };
+    assert_eq!(deliver(), 0);
+    server.ask("DELETE FROM emberlog_cursors");
+    assert!(deliver() > 0);
+    assert_arrived(dir, &options);
+}
+
+#[test]
 fn what_follows_from_rows_is_written_out_where_that_is_wanted() {
     let temp = tempfile::tempdir().unwrap();
     let server = Server::start();

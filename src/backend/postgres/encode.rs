@@ -1,21 +1,24 @@
 //! Rows of a batch as rows of tables. The order of the fields is that of `schema.rs`.
 
 use super::{
+    columns::Traces,
     copy::Rows,
     error::PostgresError,
     exact::{Texts, NAME, SECOND},
-    schema::{EVENTS, LINKS, METRICS, PARTS, SPANS, TRACES},
+    schema::{EVENTS, LINKS, METRICS, PARTS, SPANS},
 };
 use crate::{
     model::{Event, Link, Metric, Span, Trace},
     record::id::{RecordId, SpanId, TraceId},
 };
 
-/// What one transaction is going to copy.
+/// What one transaction is going to store.
 #[derive(Debug)]
 pub(super) struct Tables {
-    pub(super) traces: Rows,
-    pub(super) merged: Rows,
+    /// Traces that are new, as far as is known.
+    pub(super) traces: Traces,
+    /// Traces that are there and of which more is known now.
+    pub(super) merged: Traces,
     pub(super) parts: Rows,
     pub(super) spans: Rows,
     pub(super) events: Rows,
@@ -28,11 +31,11 @@ fn missing(what: &str) -> PostgresError {
     PostgresError::Content(format!("a {what} without the id of its record"))
 }
 
-fn seconds(ns: u64) -> f64 {
+pub(super) fn seconds(ns: u64) -> f64 {
     ns as f64 / 1e9
 }
 
-fn wide(span: Option<SpanId>, trace: Option<TraceId>) -> Option<u128> {
+pub(super) fn wide(span: Option<SpanId>, trace: Option<TraceId>) -> Option<u128> {
     span.map(|span| span.wide(trace.unwrap_or(TraceId::NONE)))
 }
 
@@ -50,8 +53,8 @@ impl Tables {
     pub(super) fn new() -> Self {
         let of = |table: &super::schema::Table| Rows::new(table.columns.len());
         Self {
-            traces: of(&TRACES),
-            merged: of(&TRACES),
+            traces: Traces::default(),
+            merged: Traces::default(),
             parts: of(&PARTS),
             spans: of(&SPANS),
             events: of(&EVENTS),
@@ -62,9 +65,9 @@ impl Tables {
     }
 
     pub(super) fn clear(&mut self) {
+        self.traces.clear();
+        self.merged.clear();
         for rows in [
-            &mut self.traces,
-            &mut self.merged,
             &mut self.parts,
             &mut self.spans,
             &mut self.events,
@@ -77,39 +80,19 @@ impl Tables {
 
     /// A trace of which nothing is known but that it is there.
     pub(super) fn stub(&mut self, id: TraceId, seen_ns: i64) {
-        let rows = &mut self.traces;
-        rows.row();
-        rows.uuid(id.as_u128());
-        rows.text("");
-        rows.time(None);
-        rows.time(None);
-        rows.f64(None);
-        rows.text("unset");
-        rows.json("{}");
-        rows.i64(None);
-        rows.i64(None);
-        rows.bytes(None);
-        rows.uuid(None);
-        rows.f64(None);
-        rows.i64(None);
-        rows.i64(None);
-        rows.i64(seen_ns);
+        self.traces.stub(id, seen_ns);
     }
 
     /// A trace that is new.
     pub(super) fn trace(&mut self, trace: &Trace, instance: i32) {
-        trace_row(
-            &mut self.traces,
-            &mut self.texts,
-            trace,
-            instance,
-            trace.start_ns,
-        );
+        let (rows, seen_ns) = (&mut self.traces, trace.start_ns);
+        rows.push(&mut self.texts, trace, instance, seen_ns);
     }
 
     /// A trace that is there and of which more is known now.
     pub(super) fn merged(&mut self, trace: &Trace, instance: i32, seen_ns: i64) {
-        trace_row(&mut self.merged, &mut self.texts, trace, instance, seen_ns);
+        let rows = &mut self.merged;
+        rows.push(&mut self.texts, trace, instance, seen_ns);
     }
 
     /// A record of a trace.
@@ -241,26 +224,4 @@ impl Tables {
         rows.i64(record.sequence as i64);
         Ok(())
     }
-}
-
-fn trace_row(rows: &mut Rows, texts: &mut Texts, trace: &Trace, instance: i32, seen_ns: i64) {
-    texts.begin();
-    texts.attributes(trace.attributes.as_slice());
-    let name = texts.text(NAME, &trace.name);
-    rows.row();
-    rows.uuid(trace.trace_id.as_u128());
-    rows.text(&name);
-    rows.time(trace.start_ns);
-    rows.time(trace.end_ns);
-    rows.f64(trace.duration_ns().map(seconds));
-    rows.text(trace.status.as_str());
-    rows.json(texts.json());
-    rows.i64(trace.start_ns);
-    rows.i64(trace.end_ns);
-    rows.bytes(texts.exact());
-    rows.uuid(wide(trace.remote_parent, Some(trace.trace_id)));
-    rows.f64(trace.sampling_rate);
-    rows.i64(i64::from(trace.dropped_attributes));
-    rows.i32(instance);
-    rows.i64(seen_ns);
 }

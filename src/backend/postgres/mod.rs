@@ -9,11 +9,12 @@
 //!
 //! `options` and `url` say what is wanted (`describe` as files have it), `password` and `tls` how to get in, `link` is one
 //! connection. `schema` has the tables and `adopt` makes them so; `write` takes batches, on the way that
-//! `route` says, with `statements`, `encode` and `copy`, `traces` puts a trace together out of its records, `exact`
+//! `route` says, with `statements`, `encode`, `copy` and `columns`, `traces` puts a trace together out of its records, `exact`
 //! keeps what the types cannot hold. `prune` and `partitions` are for retention, `read` and `points`
 //! answer queries over a `pool`, `tables` gives everything that there is, page by page.
 
 mod adopt;
+mod columns;
 mod copy;
 mod describe;
 mod encode;

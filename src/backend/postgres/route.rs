@@ -3,9 +3,18 @@
 //! Rows hardly ever come twice, and copying them to where they belong costs half as much as the way
 //! over temporary tables, which asks for each whether it is there. So a batch goes straight there; if
 //! a row is there already, the transaction is undone and the batch goes the other way, and the next
-//! ones with it.
+//! ones with it. A connection has no temporary table before it needs it: a transaction that touches one
+//! empties all of them at its end, file by file.
 
-use super::{copy::Rows, link::Step, statements::Staged};
+use ahash::AHashSet;
+
+use super::{
+    copy::Rows,
+    encode::Tables,
+    error::PostgresError,
+    link::{Link, Step},
+    statements::{Staged, Statements},
+};
 
 /// How rows get to where they belong.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -43,6 +52,34 @@ impl Route {
     pub(super) fn repeated(&mut self) {
         self.staged = self.next.max(*Self::DETOUR.start());
         self.next = self.staged.saturating_mul(2).min(*Self::DETOUR.end());
+    }
+}
+
+/// The temporary tables that a connection has, by what created them.
+#[derive(Debug, Default)]
+pub(super) struct Stages(AHashSet<String>);
+
+impl Stages {
+    /// Creates those that these rows are the first to go over.
+    pub(super) fn make(
+        &mut self,
+        link: &mut Link,
+        sql: &Statements,
+        tables: &Tables,
+    ) -> Result<(), PostgresError> {
+        for (to, rows) in [
+            (&sql.parts, &tables.parts),
+            (&sql.spans, &tables.spans),
+            (&sql.events, &tables.events),
+            (&sql.metrics, &tables.metrics),
+            (&sql.links, &tables.links),
+        ] {
+            if rows.count() > 0 && !self.0.contains(&to.create) {
+                link.batch(&to.create)?;
+                self.0.insert(to.create.clone());
+            }
+        }
+        Ok(())
     }
 }
 

@@ -8,6 +8,8 @@ use super::schema::{
 /// A table with the temporary one that rows are copied into first.
 #[derive(Debug)]
 pub(super) struct Staged {
+    /// Creates the temporary table, which is empty again after each transaction.
+    pub(super) create: String,
     /// `COPY` into the temporary table.
     pub(super) copy: String,
     /// From there to where they belong.
@@ -19,11 +21,10 @@ pub(super) struct Staged {
 /// All statements of batches.
 #[derive(Debug)]
 pub(super) struct Statements {
-    /// Creates the temporary tables, empty again after each transaction.
-    pub(super) prepare: String,
-    pub(super) traces: Staged,
+    /// Inserts traces that are not there; says which.
+    pub(super) traces: String,
     /// What became of traces that were there.
-    pub(super) merged: Staged,
+    pub(super) merged: String,
     pub(super) parts: Staged,
     pub(super) spans: Staged,
     /// Spans that were not stored because one of another trace has their id.
@@ -53,6 +54,11 @@ fn stage(name: &str) -> String {
 fn staged(names: &Names, table: &Table, then: &str) -> Staged {
     let (columns, from) = (all(table), stage(table.name));
     Staged {
+        create: format!(
+            "CREATE TEMP TABLE {} ON COMMIT DELETE ROWS AS SELECT {columns} FROM {} WITH NO DATA",
+            quoted(&format!("emberlog_{}", table.name)),
+            names.table(table)
+        ),
         copy: format!("COPY {from} ({columns}) FROM STDIN BINARY"),
         direct: format!("COPY {} ({columns}) FROM STDIN BINARY", names.table(table)),
         insert: format!(
@@ -62,13 +68,13 @@ fn staged(names: &Names, table: &Table, then: &str) -> Staged {
     }
 }
 
-fn create_stage(names: &Names, name: &str, table: &Table) -> String {
-    format!(
-        "CREATE TEMP TABLE {} ON COMMIT DELETE ROWS AS SELECT {} FROM {} WITH NO DATA;",
-        quoted(&format!("emberlog_{name}")),
-        all(table),
-        names.table(table)
-    )
+/// Rows of a table out of parameters, an array per column.
+fn given(table: &Table) -> String {
+    let arrays = table.columns.iter().enumerate();
+    let arrays: Vec<_> = arrays
+        .map(|(at, column)| format!("${}::{}[]", at + 1, column.sql))
+        .collect();
+    format!("unnest({}) AS m ({})", arrays.join(", "), all(table))
 }
 
 /// `a = excluded.a, …` for all columns but the key.
@@ -88,8 +94,6 @@ impl Statements {
             let then = format!("{} RETURNING derived IS TRUE", nothing(table));
             staged(names, table, &then)
         };
-        // Everybody creates traces in one order, so that nobody waits in a circle.
-        let traces = format!("ORDER BY trace_id {} RETURNING trace_id", nothing(&TRACES));
         let spans = format!(
             "ON CONFLICT ({}) DO UPDATE SET {} WHERE t.duration_ns IS NULL AND t.duration IS NULL \
              AND excluded.duration_ns IS NOT NULL AND t.trace_id = excluded.trace_id \
@@ -97,32 +101,20 @@ impl Statements {
             list(names.key(&SPANS)),
             set_all(names, &SPANS, "excluded"),
         );
-        let merged = stage("merged");
         let (instances, cursors) = (names.table(&INSTANCES), names.table(&CURSORS));
-        let stages = [
-            ("traces", &TRACES),
-            ("merged", &TRACES),
-            (PARTS.name, &PARTS),
-            ("spans", &SPANS),
-            ("events", &EVENTS),
-            ("metrics", &METRICS),
-            ("links", &LINKS),
-        ];
-        let prepare = stages
-            .iter()
-            .map(|(name, table)| create_stage(names, name, table));
+        let (traces, rows) = (names.table(&TRACES), given(&TRACES));
         Self {
-            prepare: prepare.collect(),
-            traces: staged(names, &TRACES, &traces),
-            merged: Staged {
-                copy: format!("COPY {merged} ({}) FROM STDIN BINARY", all(&TRACES)),
-                direct: String::new(),
-                insert: format!(
-                    "UPDATE {} t SET {} FROM {merged} m WHERE t.trace_id = m.trace_id",
-                    names.table(&TRACES),
-                    set_all(names, &TRACES, "m"),
-                ),
-            },
+            // Everybody creates traces in one order, so that nobody waits in a circle.
+            traces: format!(
+                "INSERT INTO {traces} AS t ({0}) SELECT {0} FROM {rows} ORDER BY trace_id {1} \
+                 RETURNING trace_id",
+                all(&TRACES),
+                nothing(&TRACES)
+            ),
+            merged: format!(
+                "UPDATE {traces} t SET {} FROM {rows} WHERE t.trace_id = m.trace_id",
+                set_all(names, &TRACES, "m"),
+            ),
             parts: plain(&PARTS),
             spans: staged(names, &SPANS, &spans),
             taken: format!(

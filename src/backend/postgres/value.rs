@@ -1,4 +1,4 @@
-//! Ids and times as parameters and in rows.
+//! Ids, times and documents as parameters and in rows.
 
 use std::error::Error;
 
@@ -83,4 +83,20 @@ impl<'r> FromSql<'r> for Time {
     }
 
     accepts!(TIMESTAMPTZ);
+}
+
+/// The text of a document, for a column of type JSONB.
+#[derive(Clone, Debug)]
+pub(super) struct Json(pub(super) String);
+
+impl ToSql for Json {
+    fn to_sql(&self, _: &Type, out: &mut BytesMut) -> Result<IsNull, Box<dyn Error + Sync + Send>> {
+        // The version of its form comes first.
+        out.put_u8(1);
+        out.put_slice(self.0.as_bytes());
+        Ok(IsNull::No)
+    }
+
+    accepts!(JSONB);
+    to_sql_checked!();
 }

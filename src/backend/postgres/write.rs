@@ -17,7 +17,7 @@ use super::{
     error::PostgresError,
     link::{Link, Step},
     options::Options,
-    route::{put, Route, Way},
+    route::{put, Route, Stages, Way},
     schema::Names,
     statements::Statements,
     traces,
@@ -62,6 +62,7 @@ pub(super) struct Db {
     pub(super) link: Link,
     pub(super) names: Names,
     statements: Statements,
+    stages: Stages,
     memory: Memory,
     tables: Tables,
     write_derived: bool,
@@ -76,11 +77,11 @@ impl Db {
         let mut link = Link::open(options)?;
         let names = adopt::for_writing(&mut link, options)?;
         let statements = Statements::new(&names);
-        link.batch(&statements.prepare)?;
         Ok(Self {
             link,
             names,
             statements,
+            stages: Stages::default(),
             memory: Memory::default(),
             tables: Tables::new(),
             write_derived: options.write_derived,
@@ -154,6 +155,7 @@ impl Db {
         let batch = Batch {
             link: &mut self.link,
             statements: &self.statements,
+            stages: &mut self.stages,
             memory: &mut self.memory,
             tables: &mut self.tables,
             origins,
@@ -194,6 +196,7 @@ enum Done {
 struct Batch<'c, 'r> {
     link: &'c mut Link,
     statements: &'c Statements,
+    stages: &'c mut Stages,
     memory: &'c mut Memory,
     tables: &'c mut Tables,
     origins: &'c Origins,
@@ -403,13 +406,14 @@ impl<'r> Batch<'_, 'r> {
             new.push(id);
         }
         let (sql, tables) = (self.statements, &mut *self.tables);
+        if self.way == Way::Staged {
+            self.stages.make(self.link, sql, tables)?;
+        }
         let mut steps = vec![Step::Run("BEGIN", &[])];
         // Copies first: what comes after them is sent together.
         let parts_put = put(&mut steps, self.way, &sql.parts, &mut tables.parts);
-        if !new.is_empty() {
-            steps.push(Step::Copy(&sql.traces.copy, tables.traces.take()));
-            steps.push(Step::Run(&sql.traces.insert, &[]));
-        }
+        let rows = tables.traces.params();
+        steps.extend((!new.is_empty()).then_some(Step::Run(&sql.traces, &rows)));
         let params: [&(dyn ToSql + Sync); 1] = [&old];
         if !old.is_empty() {
             steps.push(Step::Run(&sql.lock, &params));
@@ -524,7 +528,8 @@ impl<'r> Batch<'_, 'r> {
             put(&mut steps, self.way, &sql.metrics, &mut tables.metrics),
         ];
         let links = put(&mut steps, self.way, &sql.links, &mut tables.links);
-        put(&mut steps, Way::Staged, &sql.merged, &mut tables.merged);
+        let (rows, any) = (tables.merged.params(), !tables.merged.is_empty());
+        steps.extend(any.then_some(Step::Run(&sql.merged, &rows)));
         let mut by_keeps: AHashMap<u32, (Vec<Uuid>, Vec<Uuid>)> = AHashMap::new();
         for ((trace, span), (came, keeps)) in self.events {
             let known = self.memory.events.get(&(trace, span)).copied();
