@@ -54,8 +54,12 @@ impl Round {
             self.kept
                 .push(Kept::sealed(header, sealed.end, &sealed.file, &meta));
         }
-        let index = sealed.index.encode(header.salt, header.base, sealed.end);
-        self.index_missing |= write_index(&dir, header.base, &index).is_err();
+        let out = &mut self.index_file;
+        sealed
+            .index
+            .encode_in(out, header.salt, header.base, sealed.end);
+        self.index_missing |= write_index(&dir, header.base, out).is_err();
+        self.shared.work().spare_index = Some(sealed.index.emptied());
     }
 
     pub(super) fn retain(&mut self) {
@@ -85,7 +89,7 @@ impl Round {
         .run();
         let mut work = shared.work();
         work.disk_bytes = disk_bytes(&shared.dir);
-        work.removed.extend(removed?);
+        work.note_removed(removed?);
         Ok(())
     }
 

@@ -62,6 +62,7 @@ impl Housekeeper {
             prepare_again: None,
             sync_again: None,
             index_missing: true,
+            index_file: Vec::new(),
         };
         let thread = thread::Builder::new()
             .name("emberlog-log".into())
@@ -93,7 +94,7 @@ impl Housekeeper {
         Ok(self.shared.position(self.shared.durable()))
     }
 
-    /// What retention removed since the last call.
+    /// What retention removed since the last call, as far as it is among the newest 1024 segments.
     pub fn take_removed(&self) -> Vec<Removed> {
         std::mem::take(&mut self.shared.work().removed)
     }
@@ -169,6 +170,8 @@ pub(super) struct Round {
     sync_again: Option<Instant>,
     /// Whether a sealed segment may be without its index.
     pub index_missing: bool,
+    /// The index file at hand; its memory is that of the one before.
+    pub index_file: Vec<u8>,
 }
 
 /// Whether something that failed has to wait until then.

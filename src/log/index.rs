@@ -293,8 +293,22 @@ impl IndexBuilder {
         &self.pairs
     }
 
+    /// Nothing, in the memory of this one.
+    #[must_use]
+    pub(super) fn emptied(mut self) -> Self {
+        self.truncate(IndexLength::default());
+        self
+    }
+
     /// The index file of the segment that it describes.
     pub(super) fn encode(&mut self, salt: u32, base: u64, mark: u64) -> Vec<u8> {
+        let mut out = Vec::new();
+        self.encode_in(&mut out, salt, base, mark);
+        out
+    }
+
+    /// Makes `out` the index file of the segment that it describes.
+    pub(super) fn encode_in(&mut self, out: &mut Vec<u8>, salt: u32, base: u64, mark: u64) {
         self.pairs.sort_unstable();
         self.pairs.dedup();
         let bits = directory_bits(self.pairs.len());
@@ -302,7 +316,8 @@ impl IndexBuilder {
         let body =
             ENTRY * self.entries.len() + directory.next_multiple_of(8) + 8 * self.pairs.len();
         let blocks = body.div_ceil(BLOCK);
-        let mut out = Vec::with_capacity(HEADER + body + 4 * blocks);
+        out.clear();
+        out.reserve_exact(HEADER + body + 4 * blocks);
         out.resize(HEADER, 0);
         for entry in &self.entries {
             out.extend_from_slice(&entry.encode());
@@ -336,7 +351,6 @@ impl IndexBuilder {
         put(header, 56, &crc32c::crc32c(&sums).to_le_bytes());
         finish(header);
         out.extend_from_slice(&sums);
-        out
     }
 }
 
@@ -458,5 +472,32 @@ impl<B: AsRef<[u8]>> IndexFile<B> {
     /// The whole file.
     pub(super) fn bytes(&self) -> &[u8] {
         self.bytes.as_ref()
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn an_index_in_the_memory_of_another_is_as_one_in_its_own() {
+        let filled = |mut index: IndexBuilder, traces: u32| {
+            for hash in 0..traces {
+                index.trace(hash << 20);
+            }
+            index
+        };
+        let used = filled(IndexBuilder::default(), 4000);
+        let (memory, room) = (used.pairs.as_ptr(), used.pairs.capacity());
+        let mut again = filled(used.emptied(), 2000);
+        assert_eq!(
+            (again.pairs.as_ptr(), again.pairs.capacity()),
+            (memory, room)
+        );
+        let mut out = vec![7; 100_000];
+        let (memory, room) = (out.as_ptr(), out.capacity());
+        again.encode_in(&mut out, 1, 2, 3);
+        assert_eq!((out.as_ptr(), out.capacity()), (memory, room));
+        assert_eq!(out, filled(IndexBuilder::default(), 2000).encode(1, 2, 3));
     }
 }

@@ -63,6 +63,9 @@ pub(super) struct Work {
     pub next_base: u64,
     /// Left segments, oldest first, on which work remains.
     pub sealed: VecDeque<Sealed>,
+    /// Memory for the index of the next segment: without it each would grow anew to megabytes, in
+    /// pieces that an allocator keeps for itself.
+    pub spare_index: Option<IndexBuilder>,
     /// The segment that is being written.
     pub current: Option<(Arc<File>, u64)>,
     /// Current segment whose fdatasync failed.
@@ -85,7 +88,17 @@ pub(super) struct Work {
     pub stopped: bool,
 }
 
+/// Removed segments that are remembered for whoever asks.
+pub(super) const REMOVED: usize = 1024;
+
 impl Work {
+    /// Notes what retention removed. Nobody may ever ask: the oldest are forgotten.
+    pub(super) fn note_removed(&mut self, removed: Vec<Removed>) {
+        self.removed.extend(removed);
+        let many = self.removed.len().saturating_sub(REMOVED);
+        self.removed.drain(..many);
+    }
+
     /// Whether the next segment is there and large enough.
     pub(super) fn has_next(&self) -> bool {
         let enough = |next: &Prepared| next.header.reserved >= self.wanted_bytes;
@@ -283,5 +296,36 @@ fn wait<'a>(
                 Err(e) => e.into_inner().0,
             }
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::log::RemovedBy;
+
+    #[test]
+    fn what_was_removed_is_forgotten_where_nobody_asks() {
+        let removed = |n: u64| Removed {
+            from: Position {
+                epoch: 1,
+                offset: n,
+            },
+            to: Position {
+                epoch: 1,
+                offset: n + 1,
+            },
+            records: 1,
+            bytes: 1,
+            reason: RemovedBy::HardLimit,
+            cursors: vec!["slow".into()],
+        };
+        let mut work = Work::default();
+        for n in 0..REMOVED as u64 + 10 {
+            work.note_removed(vec![removed(n)]);
+            assert!(work.removed.len() <= REMOVED);
+        }
+        assert_eq!(work.removed.len(), REMOVED);
+        assert_eq!(work.removed[0], removed(10));
     }
 }

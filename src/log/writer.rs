@@ -274,7 +274,10 @@ impl Writer {
             return Err(AppendError::NotReady { source: None });
         };
         let segment = match SegmentWriter::new(next.file.clone(), next.header) {
-            Ok(segment) => segment,
+            Ok(mut segment) => {
+                segment.index = work.spare_index.take().unwrap_or_default();
+                segment
+            }
             Err(e) => {
                 work.next = Some(next);
                 return Err(AppendError::NotReady { source: Some(e) });

@@ -187,14 +187,17 @@ impl LogSource {
 
     /// Records in each segment from the first on, with where it begins and ends.
     fn segments(&mut self) -> Vec<(Position, Position, u64)> {
+        // What retention removed is not taken over.
+        let known = std::mem::take(&mut self.sealed);
         let sealed = &mut self.sealed;
         let views = self.snapshot.segments().iter();
         let counted = views.map(|view| {
             let count = || view.frames().iter().map(|f| u64::from(f.count)).sum();
-            let records = match view.is_sealed() {
-                true => *sealed.entry(view.header().base).or_insert_with(count),
-                false => count(),
-            };
+            let base = view.header().base;
+            let records = known.get(&base).copied().unwrap_or_else(count);
+            if view.is_sealed() {
+                sealed.insert(base, records);
+            }
             (view.start(), view.end(), records)
         });
         counted.collect()
@@ -325,5 +328,56 @@ impl FrameSource for LogSource {
             // Then the tail cannot read it either.
             Err(_) => None,
         }))
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::time::{Duration, Instant};
+
+    use rend::{i64_le, u64_le};
+
+    use super::*;
+    use crate::{
+        log::{prune, LogDir, Options, Prune},
+        record::{
+            layout::{Anchor, Header, RecordKind},
+            view::words_of,
+        },
+    };
+
+    #[test]
+    fn what_is_remembered_of_segments_goes_with_them() {
+        let dir = tempfile::tempdir().unwrap();
+        let options = Options {
+            segment_bytes: 1 << 20,
+            ..Options::default()
+        };
+        let (mut writer, housekeeper) =
+            LogDir::lock(dir.path(), &options).unwrap().start().unwrap();
+        let anchor: [u64; 5] = words_of(&Anchor {
+            header: Header::new(RecordKind::Anchor, 5, 0),
+            tick: u64_le::from_native(0),
+            unix_ns: i64_le::from_native(1),
+            rate: u64_le::from_native(1 << 32),
+            reason: 1,
+            reserved: [0; 7],
+        });
+        for _ in 0..5 {
+            let patience = Instant::now() + Duration::from_secs(60);
+            writer.roll(&anchor, patience).unwrap();
+        }
+        writer.close().unwrap();
+        housekeeper.stop().unwrap();
+        let mut source = LogSource::open(dir.path()).unwrap();
+        assert_eq!(source.lag(Position::START).records, 5);
+        assert_eq!(source.sealed.len(), 5);
+        let all = Prune {
+            max_bytes: Some(0),
+            ..Prune::default()
+        };
+        prune(dir.path(), &all).unwrap();
+        assert_eq!(source.lag(Position::START).records, 0);
+        assert_eq!(source.sealed.len(), 0);
     }
 }
