@@ -233,6 +233,8 @@ pub(super) struct Control {
     pub(super) nudged: bool,
     /// Somebody waits for this position.
     pub(super) wanted: Position,
+    /// The first position that somebody waits for, who is not woken before it is reached.
+    pub(super) awaited: Option<Position>,
     /// End, at the latest then.
     pub(super) stop: Option<Instant>,
     /// Whether the sink was reached: before, the position is what the cursor file says.
@@ -418,6 +420,8 @@ impl Tail {
                     last_error: control.stats.last_error.clone().filter(|_| !fine),
                 });
             }
+            let first = control.awaited.map_or(until, |first| first.min(until));
+            control.awaited = Some(first);
             control = self.shared.wait(control, deadline);
         }
         Ok(control.stats.position)

@@ -65,6 +65,8 @@ pub(super) struct Runner {
     remembers: bool,
     /// End of the log, when everything before it was read.
     pub(super) seen: Position,
+    /// Whether reading ended because the batch was full.
+    more: bool,
     /// What is before it is sent without waiting for a full batch or the interval.
     flush: Position,
     /// Where the log ended when the tail was told to stop.
@@ -99,6 +101,7 @@ impl Runner {
             },
             used: Vec::new(),
             seen: Position::START,
+            more: false,
             flush: Position::START,
             last: None,
             unsure: true,
@@ -186,8 +189,9 @@ impl Runner {
 
     /// Reads until the batch is full or the log ends.
     fn fill(&mut self) {
-        let end = self.source.end();
-        if end == self.seen {
+        // Where the batch before was full there is more, as a rule; asking may mean to look at files.
+        let mut end = (!std::mem::take(&mut self.more)).then(|| self.source.end());
+        if end == Some(self.seen) {
             return;
         }
         while self.batch.rows.len() < self.options.buffer_size.max(1) {
@@ -232,8 +236,14 @@ impl Runner {
                 }
                 Ok(Pulled::End { at }) => {
                     next.position = next.position.max(at);
-                    self.seen = end;
-                    return;
+                    match end {
+                        Some(end) => {
+                            self.seen = end;
+                            return;
+                        }
+                        // The end that counts is from before there was nothing to read.
+                        None => end = Some(self.source.end()),
+                    }
                 }
                 Err(error) => {
                     self.note(format!("cannot read the log: {error}"));
@@ -241,6 +251,7 @@ impl Runner {
                 }
             }
         }
+        self.more = true;
     }
 
     /// Whether somebody waits for what is not delivered.
@@ -450,7 +461,11 @@ impl Runner {
         control.stats.lost_to_retention = self.place.lost;
         if reached != control.stats.position {
             control.stats.position = reached;
-            self.shared.progress.notify_all();
+            // Who waits for more says so again.
+            if control.awaited.is_some_and(|first| first <= reached) {
+                control.awaited = None;
+                self.shared.progress.notify_all();
+            }
         }
     }
 
