@@ -25,6 +25,10 @@ pub mod instrument;
 pub mod log;
 #[cfg(not(loom))]
 mod manager;
+#[cfg(loom)]
+#[doc(hidden)]
+#[path = "log/mark.rs"]
+pub mod mark;
 #[cfg(not(loom))]
 pub mod model;
 #[cfg(loom)]
@@ -95,6 +99,6 @@ pub mod loom_api {
             layout::{Header, RecordKind},
         },
         ring::loom_api::*,
-        sync::mutant,
+        sync::{desk::Desk, mutant},
     };
 }

@@ -13,6 +13,7 @@ pub(crate) mod plain {
 #[path = "sync/tsan.rs"]
 pub(crate) mod plain;
 
+pub(crate) mod desk;
 pub(crate) mod fault;
 #[cfg(not(loom))]
 pub(crate) mod fork;

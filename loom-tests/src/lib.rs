@@ -23,7 +23,7 @@
 //! | late | shutdown while a thread takes a ring | `BellSleep`, `BellRing` | 3 | 2,139 |
 //! | flush | tickets and rounds | `BellSleep`, `BellRing`, tails captured too early | 3 | 2,465 |
 //! | shutdown | whoever waits for a flush is answered | nobody closes | | 494,706 |
-//! | open spans | the table of open spans and its readers | `SpanFields`, `SpanState`, `SpanSeen`, `SpanCheck` | 3 | 28,641 |
+//! | open spans | the table of open spans and its readers | `SpanFields`, `SpanState`, `SpanSeen`, `SpanCheck` | 3 | 5,996 |
 //! | committed names | names and their readers | `NamesCommit`, `NamesSeen` | | 57,883 |
 //! | heads | head slots and a reader of a live ring | `SlotBegin`, `SlotCheck`, `Release` | 2 | 20,138 |
 //! | anchors | anchor slots and a reader of a live ring | `AnchorBegin`, `SlotCheck`, `AnchorCommit` | 2 | 158,071 |
@@ -31,12 +31,26 @@
 //! | sync | commits and the syncs that cover them | `SyncSchedule`, `SyncBegin` | | 13,370 |
 //! | held, mirrored | a ring that is read and kept, and let go of from its front | `Publish`, `Readable`, `Release`, `Room` | 3 | 2,148 |
 //! | held, wrapping | the same around the end of the area | `Publish`, `Readable`, `Release`, `Room` | 3 | 1,850 |
-//! | open spans, replaced | a slot that goes to the next span at once | `SpanFields`, `SpanState`, `SpanSeen`, `SpanCheck` | 2 | 8,809 |
+//! | open spans, replaced | a slot that goes to the next span at once | `SpanFields`, `SpanState`, `SpanSeen`, `SpanCheck` | 2 | 1,929 |
 //! | open spans, ended elsewhere | a span that another thread ends, twice | the slot is cleared whoever has it | 3 | 406 |
 //! | durable | what is durable can be read | `Durable`, `DurableSeen` | 2 | 1,917 |
 //! | durable and logged | nothing is durable that is not logged | `Durable`, `DurableSeen` | 2 | 2,851 |
 //! | two flushes | rounds that answer several at once | `BellSleep`, `BellRing` | 1 | 1,014 |
-//! | sealed mark | a double of a segment's header page | each of its orderings | | 238 |
+//! | flush, for another | a thread flushes what another one recorded | `BellSleep`, `BellRing`, the other did not tell | 2 | 2,708 |
+//! | flush, polled | a flush that is awaited, while rounds end for good | `BellSleep`, `BellRing`, the waker is forgotten | 3 | 2,204 |
+//! | doorbell, two ringers | sleep, and wake-up from two sides | `BellSleep`, `BellRing` | 3 | 21,076 |
+//! | blocked, two | the flusher wakes two producers | `BellSleep`, `BellRing` | 1 | 4,880 |
+//! | spill, home again | a thread comes home from a further ring | `Publish`, `Readable`, `Release`, `Room` | 1 | 16,841 |
+//! | too late | what is recorded when the log is closed for good | nobody asks | | 3,430 |
+//! | losses, next owner | counters of a ring that changes hands | `LeaseOver`, `LeaseTake` | | 251 |
+//! | losses, told | rounds tell what was lost | `Lost`, `LostSeen` | 2 | 2,758 |
+//! | held, next owner | a ring that keeps records changes hands | `Publish`, `Readable` | 2 | 747 |
+//! | held, flushed | a flush of what stays in its ring | `BellSleep`, `BellRing`, nobody looks | 3 | 10,861 |
+//! | open spans, next owner | a table whose last owner left a span open | `SpanFields`, `SpanState`, `SpanSeen`, `SpanCheck` | 2 | 495 |
+//! | committed names, two definers | two threads define names | `NamesCommit`, `NamesSeen` | 3 | 2,698 |
+//! | durable, waited for | a sync that somebody waits for | told without the lock | 3 | 383 |
+//! | durable, closed | syncs that will not come any more | closed silently | | 2,439 |
+//! | sealed mark | a segment's last mark and its readers | `CommitMark`, `SegmentState`, `CommitMarkSeen`, sealed too early | | 238 |
 
 #[cfg(loom)]
 mod harness {
@@ -121,6 +135,9 @@ mod harness {
         }
     }
 }
+
+#[cfg(loom)]
+pub mod parts;
 
 #[cfg(loom)]
 pub use harness::{explore, must_fail};

@@ -4,34 +4,30 @@
 
 use std::{
     task::{Poll, Wake, Waker},
-    time::Duration,
+    time::Instant,
 };
 
 use emberlog::loom_api::{
-    close_elsewhere, read_span, Doorbell, Memory, OpenSpan, Progress, Reader, Shape, SpanTable,
-    Tickets, Writer,
+    close_elsewhere, read_span, Desk, Doorbell, Memory, Progress, Reader, SpanTable, Tickets,
+    WaitError, Writer,
 };
-use emberlog_loom_tests::{explore, must_fail};
+use emberlog::mark;
+use emberlog_loom_tests::{
+    explore, must_fail,
+    parts::{frames, memory, read_below, slots, span, CORE, LONG},
+};
 use loom::{
     sync::{
-        atomic::{fence, AtomicU64, Ordering},
+        atomic::{AtomicU64, Ordering},
         Arc,
     },
     thread,
 };
 
-const LONG: Duration = Duration::from_secs(3600);
-const CORE: &[&str] = &["Publish", "Readable", "Release", "Room"];
-
 /// The consumer looks at everything that is there, again and again, and lets go of the oldest record
 /// only when there is another one; the producer goes on over what was let go of.
 fn looked_at(mirrored: bool, sizes: [usize; 4]) {
-    let shape = Shape {
-        slots: 0,
-        data_at: 0,
-        capacity: 32,
-    };
-    let (memory, mut reader) = Reader::of(Memory::new(shape, mirrored));
+    let (memory, mut reader) = Reader::of(memory(4, mirrored));
     let producer = thread::spawn(move || {
         let mut writer = Writer::take(&memory).expect("free");
         for (size, number) in sizes.into_iter().zip(1..) {
@@ -91,25 +87,6 @@ fn looked_at_wrapping() {
     explore("held, wrapping", Some(3), CORE, || {
         looked_at(false, [2, 1, 2, 1])
     });
-}
-
-fn span(n: u64) -> OpenSpan {
-    OpenSpan {
-        start: n,
-        span: n,
-        parent: n,
-        trace: [n as u8; 16],
-        ..OpenSpan::default()
-    }
-}
-
-fn slots(slots: u32) -> Arc<Memory> {
-    let shape = Shape {
-        slots,
-        data_at: 0,
-        capacity: 8,
-    };
-    Arc::new(Memory::new(shape, true))
 }
 
 /// The slot of a span that is over goes to the next one at once.
@@ -193,7 +170,7 @@ fn explore_few(name: &str, model: impl Fn() + Send + Sync + 'static) {
 #[test]
 fn durable() {
     explore("durable", Some(2), &["Durable", "DurableSeen"], || {
-        let frames: Arc<[AtomicU64; 2]> = Arc::new(std::array::from_fn(|_| AtomicU64::new(0)));
+        let frames = frames();
         let progress = Arc::new(Progress::new(0));
         let (disk, mark) = (frames.clone(), progress.clone());
         let syncing = thread::spawn(move || {
@@ -202,13 +179,8 @@ fn durable() {
                 mark.set_durable(n as u64 + 1);
             }
         });
-        let read = |frames: &[AtomicU64; 2], progress: &Progress| {
-            let end = progress.durable();
-            for frame in &frames[..end as usize] {
-                assert_eq!(frame.load(Ordering::Relaxed), 1, "not there yet");
-            }
-            end
-        };
+        let read =
+            |frames: &[AtomicU64; 2], progress: &Progress| read_below(frames, progress.durable());
         let (disk, mark) = (frames.clone(), progress.clone());
         let other = thread::spawn(move || {
             read(&disk, &mark);
@@ -299,60 +271,153 @@ impl Wake for Ring {
 fn polled(forgotten: bool) {
     let tickets = Arc::new(Tickets::new());
     let ticket = tickets.take().expect("open");
-    let flusher = tickets.clone();
+    let (flusher, closer) = (tickets.clone(), tickets.clone());
     let flusher = thread::spawn(move || {
         let round = flusher.begin_round();
         flusher.end_round(round, 7);
     });
+    let closer = thread::spawn(move || closer.close(WaitError::Closed));
     let ring = std::sync::Arc::new(Ring(Doorbell::new(), AtomicU64::new(0)));
     let waker = Waker::from(ring.clone());
     loop {
         match tickets.poll(ticket, &waker) {
-            Poll::Ready(answer) => break assert_eq!(answer, Ok(7)),
+            Poll::Ready(answer) => break assert!(matches!(answer, Ok(7) | Err(WaitError::Closed))),
             Poll::Pending if forgotten => tickets.forget(ticket),
             Poll::Pending => {}
         }
-        ring.0.sleep(LONG, || ring.1.load(Ordering::Acquire) == 1);
+        ring.0.sleep(LONG, || ring.1.swap(0, Ordering::AcqRel) == 1);
     }
     flusher.join().expect("no panic");
+    closer.join().expect("no panic");
 }
 
-/// A flush that is awaited is polled again when its round is over.
+/// A flush that is awaited is polled again when its round is over, or when none will come any more.
 #[test]
 fn polled_flush() {
+    let sites = &["BellSleep", "BellRing"];
+    explore("flush, polled", Some(3), sites, || polled(false));
     must_fail("flush, polled and forgotten", None, || polled(true));
-    if std::env::var("EMBERLOG_LOOM_TWIN").is_err() {
-        loom::model(|| polled(false));
+}
+
+/// What a thread that syncs is asked for.
+#[derive(Default)]
+struct Work {
+    due: bool,
+    closing: bool,
+    stopped: bool,
+}
+
+/// The thread that syncs, until it is told to end. What is durable already needs no sync.
+fn syncs(desk: &Desk<Work>, progress: &Progress, tell: fn(&Desk<Work>)) {
+    loop {
+        let mut work = desk.work();
+        if work.due {
+            work.due = false;
+            let offset = progress.begin_sync();
+            drop(work);
+            if offset > progress.durable() {
+                progress.set_durable(offset);
+                tell(desk);
+            }
+        } else if work.closing {
+            work.stopped = true;
+            drop(work);
+            return desk.tell();
+        } else {
+            drop(desk.wait_for_work(work, None));
+        }
     }
 }
 
-/// The double of a segment's header page, whose real words are shared between processes and no model
-/// can hold: frames, then the mark, then the word that says that it is the last one.
-fn sealed(mark: Ordering, state: Ordering, seen: Option<Ordering>) {
-    let words: Arc<[AtomicU64; 4]> = Arc::new(std::array::from_fn(|_| AtomicU64::new(0)));
-    let log = words.clone();
+fn sync_is_waited_for(tell: fn(&Desk<Work>)) {
+    let (desk, progress) = (Desk::new(Work::default()), Progress::new(0));
+    let shared = Arc::new((desk, progress));
+    let housekeeper = shared.clone();
+    let housekeeper = thread::spawn(move || syncs(&housekeeper.0, &housekeeper.1, tell));
+    let (desk, progress) = &*shared;
+    for offset in 1..3 {
+        progress.commit(offset);
+        if progress.schedule_sync() {
+            desk.work().due = true;
+            desk.wake();
+        }
+        let durable = desk.ask(deadline(), |work| {
+            work.due |= progress.durable() < offset;
+            (progress.durable() >= offset).then_some(())
+        });
+        assert_eq!(durable, Some(()));
+    }
+    desk.work().closing = true;
+    desk.wake();
+    housekeeper.join().expect("no panic");
+}
+
+fn deadline() -> Instant {
+    Instant::now() + LONG
+}
+
+/// Nobody sleeps through the sync that it waits for.
+#[test]
+fn syncs_are_waited_for() {
+    explore("durable, waited for", Some(3), &[], || {
+        sync_is_waited_for(Desk::tell_after)
+    });
+    must_fail("durable, told without the lock", Some(3), || {
+        sync_is_waited_for(Desk::tell)
+    });
+}
+
+fn sync_never_comes(tells: bool) {
+    let shared = Arc::new((Desk::new(Work::default()), Progress::new(0)));
+    let callers: Vec<_> = (0..2)
+        .map(|_| {
+            let shared = shared.clone();
+            thread::spawn(move || {
+                let stopped = shared.0.ask(deadline(), |work| work.stopped.then_some(()));
+                assert_eq!(stopped, Some(()));
+            })
+        })
+        .collect();
+    let (desk, progress) = &*shared;
+    desk.work().closing = true;
+    if tells {
+        syncs(desk, progress, Desk::tell_after);
+    } else {
+        desk.work().stopped = true;
+    }
+    callers
+        .into_iter()
+        .for_each(|t| t.join().expect("no panic"));
+}
+
+/// Whoever waits for a sync learns that none will come any more.
+#[test]
+fn syncs_that_never_come() {
+    explore("durable, closed", None, &[], || sync_never_comes(true));
+    must_fail("durable, closed silently", None, || sync_never_comes(false));
+}
+
+/// A segment's header page: frames, then the mark, then the word that says that it is the last one.
+/// The real words are shared between processes; what stores and loads them is the real code.
+fn sealed(wrong: bool) {
+    let frames = frames();
+    let words: Arc<[AtomicU64; 2]> = Arc::new(std::array::from_fn(|_| AtomicU64::new(0)));
+    let (log, page) = (frames.clone(), words.clone());
     let writer = thread::spawn(move || {
+        if wrong {
+            mark::seal(&page[1], 1);
+        }
         for n in 0..2 {
             log[n].store(1, Ordering::Relaxed);
-            log[2].store(n as u64 + 1, mark);
+            mark::publish(&page[0], n as u64 + 1);
         }
-        log[3].store(1, state);
+        mark::seal(&page[1], 1);
     });
-    let look = |at: usize| {
-        let value = words[at].load(Ordering::Relaxed);
-        if let Some(seen) = seen {
-            fence(seen);
-        }
-        value
-    };
     loop {
-        let over = look(3) == 1;
-        let mark = look(2);
-        for frame in &words[..mark as usize] {
-            assert_eq!(frame.load(Ordering::Relaxed), 1, "below the mark");
-        }
+        let over = mark::look(&words[1]) == 1;
+        let end = read_below(&*frames, mark::look(&words[0]));
         if over {
-            assert_eq!(mark, 2, "sealed before its last mark");
+            assert_eq!(end, 2, "sealed before its last mark");
             break;
         }
         thread::yield_now();
@@ -362,17 +427,7 @@ fn sealed(mark: Ordering, state: Ordering, seen: Option<Ordering>) {
 
 #[test]
 fn sealed_segments() {
-    use Ordering::{Acquire, Relaxed, Release};
-    explore("sealed mark", None, &[], || {
-        sealed(Release, Release, Some(Acquire))
-    });
-    must_fail("sealed mark, mark", None, || {
-        sealed(Relaxed, Release, Some(Acquire))
-    });
-    must_fail("sealed mark, state", None, || {
-        sealed(Release, Relaxed, Some(Acquire))
-    });
-    must_fail("sealed mark, fence", None, || {
-        sealed(Release, Release, None)
-    });
+    let sites = &["CommitMark", "SegmentState", "CommitMarkSeen"];
+    explore("sealed mark", None, sites, || sealed(false));
+    must_fail("sealed mark, too early", None, || sealed(true));
 }

@@ -5,10 +5,13 @@
 use std::convert::Infallible;
 
 use emberlog::loom_api::{
-    at, read_span, set_anchor, settled, Anchor, Gate, Memory, OpenSpan, Progress, Reader, Shape,
-    Shared, SpanTable, Writer,
+    at, read_span, set_anchor, settled, Anchor, Gate, Memory, Progress, Reader, Shape, Shared,
+    SpanTable, Writer,
 };
-use emberlog_loom_tests::explore;
+use emberlog_loom_tests::{
+    explore,
+    parts::{frames, memory, read_below, slots, span},
+};
 use loom::{
     sync::{
         atomic::{AtomicU64, Ordering},
@@ -17,27 +20,12 @@ use loom::{
     thread,
 };
 
-fn span(n: u64) -> OpenSpan {
-    OpenSpan {
-        start: n,
-        span: n,
-        parent: n,
-        trace: [n as u8; 16],
-        ..OpenSpan::default()
-    }
-}
-
 /// One slot, two spans one after the other; whoever looks sees one of them whole or none.
 #[test]
 fn open_spans() {
     let sites = &["SpanFields", "SpanState", "SpanSeen", "SpanCheck"];
     explore("open spans", Some(3), sites, || {
-        let shape = Shape {
-            slots: 1,
-            data_at: 0,
-            capacity: 8,
-        };
-        let memory = Arc::new(Memory::new(shape, true));
+        let memory = slots(1);
         let shown = Arc::clone(&memory);
         let owner = thread::spawn(move || {
             let mut table = SpanTable::take(&shown);
@@ -101,6 +89,37 @@ fn read_names(shared: &Shared) -> usize {
     words.len() / 3
 }
 
+/// Two threads define names at once: each is there whole, and none over another.
+#[test]
+fn two_definers() {
+    let sites = &["NamesCommit", "NamesSeen"];
+    explore("committed names, two definers", Some(3), sites, || {
+        let gate = Gate::new().expect("a word");
+        let shared = Arc::new(Shared::over(Memory::new(Shape::plain(64), true), gate));
+        let definers: Vec<_> = [(256, "a"), (257, "b")]
+            .map(|(id, text)| {
+                let shared = Arc::clone(&shared);
+                thread::spawn(move || shared.write_name(id, text))
+            })
+            .into();
+        let mut ids = Vec::new();
+        while ids.len() < 2 {
+            ids.clear();
+            for record in shared.committed_names().chunks(3) {
+                let read = |i: usize| record[i].load(Ordering::Relaxed);
+                ids.push(read(0) >> 32);
+                assert_eq!((read(1), read(2)), (1, 0x61 + (read(0) >> 32) - 256));
+            }
+            thread::yield_now();
+        }
+        ids.sort_unstable();
+        assert_eq!(ids, [256, 257]);
+        definers
+            .into_iter()
+            .for_each(|t| t.join().expect("no panic"));
+    });
+}
+
 fn words(memory: &Memory, from: usize, count: usize) -> Vec<u64> {
     let load = |at| memory.get(at, Ordering::Relaxed);
     (from..from + count).map(load).collect()
@@ -112,12 +131,7 @@ fn words(memory: &Memory, from: usize, count: usize) -> Vec<u64> {
 fn heads_of_a_live_ring() {
     let sites = &["SlotBegin", "SlotCheck", "Release"];
     explore("heads", Some(2), sites, || {
-        let shape = Shape {
-            slots: 0,
-            data_at: 0,
-            capacity: 64,
-        };
-        let (memory, mut reader) = Reader::of(Memory::new(shape, true));
+        let (memory, mut reader) = Reader::of(memory(8, true));
         let mut writer = Writer::take(&memory).expect("free");
         (0..3).for_each(|_| writer.write(1, |out| out[0] = 1));
         let consumer = thread::spawn(move || {
@@ -182,7 +196,7 @@ fn anchors_of_a_live_ring() {
 fn commit_mark() {
     let sites = &["Committed", "CommittedSeen"];
     explore("commit mark", None, sites, || {
-        let frames: Arc<[AtomicU64; 2]> = Arc::new(std::array::from_fn(|_| AtomicU64::new(0)));
+        let frames = frames();
         let progress = Arc::new(Progress::new(0));
         let (log, mark) = (frames.clone(), progress.clone());
         let writer = thread::spawn(move || {
@@ -192,11 +206,7 @@ fn commit_mark() {
             }
         });
         let read = move |frames: &[AtomicU64; 2], progress: &Progress| {
-            let end = progress.committed();
-            for frame in &frames[..end as usize] {
-                assert_eq!(frame.load(Ordering::Relaxed), 1, "not there yet");
-            }
-            end
+            read_below(frames, progress.committed())
         };
         let (log, mark) = (frames.clone(), progress.clone());
         let other = thread::spawn(move || {

@@ -1,18 +1,12 @@
 //! Records through one ring: around its end, from lease to lease, and what is counted.
 #![cfg(loom)]
 
-use emberlog::loom_api::{lost, Memory, Reader, Shape, Writer};
-use emberlog_loom_tests::explore;
+use emberlog::loom_api::{lost, Memory, Reader, Writer};
+use emberlog_loom_tests::{
+    explore,
+    parts::{memory, CORE},
+};
 use loom::{sync::Arc, thread};
-
-fn memory(words: usize, mirrored: bool) -> Memory {
-    let shape = Shape {
-        slots: 0,
-        data_at: 0,
-        capacity: words * 8,
-    };
-    Memory::new(shape, mirrored)
-}
 
 fn push(writer: &mut Writer, words: usize, number: u64) {
     while !writer.fits(words) {
@@ -53,8 +47,6 @@ fn drain(reader: &mut Reader, seen: &mut Vec<u64>) {
         thread::yield_now();
     }
 }
-
-const CORE: &[&str] = &["Publish", "Readable", "Release", "Room"];
 
 /// Three records through room for two: full, empty, and over old bytes.
 #[test]

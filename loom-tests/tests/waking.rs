@@ -1,13 +1,11 @@
 //! Nobody sleeps through what it waits for: doorbell, flush, blocked producers, shutdown.
 #![cfg(loom)]
 
-use std::{path::Path, time::Duration};
-
-use emberlog::loom_api::{
-    Anchor, Consumers, Doorbell, Header, InstanceId, LogId, Options, Overflow, RecordKind,
-    Registry, Tickets, WaitError,
+use emberlog::loom_api::{Doorbell, Overflow, Tickets, WaitError};
+use emberlog_loom_tests::{
+    explore, must_fail,
+    parts::{blocking, drain, drain_numbers, push, registry, LONG},
 };
-use emberlog_loom_tests::{explore, must_fail};
 use loom::{
     sync::{
         atomic::{AtomicU64, Ordering},
@@ -15,42 +13,6 @@ use loom::{
     },
     thread,
 };
-
-const LONG: Duration = Duration::from_secs(3600);
-
-fn registry(ring_bytes: usize, overflow: Overflow) -> Registry {
-    let mut options = Options::default();
-    options.ring_bytes = ring_bytes;
-    options.overflow = overflow;
-    options.crash_safe = false;
-    options.open_spans = 0;
-    let anchor = Anchor {
-        tick: 0,
-        unix_ns: 0,
-        rate: 1 << 32,
-    };
-    let (log, instance) = (LogId([1; 16]), InstanceId([2; 16]));
-    Registry::create(&options, log, instance, Path::new("log"), anchor).expect("valid")
-}
-
-fn push(producer: &mut emberlog::loom_api::Producer, number: u64) -> bool {
-    producer.push(RecordKind::Event, 2, |words| {
-        words[0] = 2 | u64::from(Header::new(RecordKind::Event, 2, 0).kind) << 16;
-        words[1] = number;
-    })
-}
-
-/// Takes everything out of all rings; returns how many records there were.
-fn drain(consumers: &mut Consumers) -> u64 {
-    let mut count = 0;
-    for index in 0..consumers.refresh() {
-        let readable = consumers.readable(index);
-        let words = readable.first.len() + readable.second.len();
-        consumers.release(index, words as u64 * 8, words as u64 / 2);
-        count += words as u64 / 2;
-    }
-    count
-}
 
 /// Whatever is stored before a ring ends the sleep.
 #[test]
@@ -76,6 +38,34 @@ fn doorbell() {
             bell.sleep(LONG, || stored.load(Ordering::Relaxed) != seen);
         }
         ringer.join().expect("no panic");
+    });
+}
+
+/// The same of two at once.
+#[test]
+fn two_ringers() {
+    let sites = &["BellSleep", "BellRing"];
+    explore("doorbell, two ringers", Some(3), sites, || {
+        let bell = Arc::new(Doorbell::new());
+        let stored: Arc<[AtomicU64; 2]> = Arc::new(std::array::from_fn(|_| AtomicU64::new(0)));
+        let ringers: Vec<_> = (0..2)
+            .map(|n| {
+                let (bell, stored) = (Arc::clone(&bell), Arc::clone(&stored));
+                thread::spawn(move || {
+                    stored[n].store(1, Ordering::Relaxed);
+                    bell.ring();
+                })
+            })
+            .collect();
+        let count = || -> u64 { stored.iter().map(|n| n.load(Ordering::Relaxed)).sum() };
+        let mut seen = 0;
+        while seen < 2 {
+            bell.sleep(LONG, || count() > seen);
+            seen = count();
+        }
+        ringers
+            .into_iter()
+            .for_each(|t| t.join().expect("no panic"));
     });
 }
 
@@ -183,6 +173,61 @@ fn flushing() {
     must_fail("flush, tails captured too early", Some(3), || flush(true));
 }
 
+/// A thread records, in a ring that the flusher does not know yet, and tells another one, which
+/// flushes.
+fn flush_for_another(told: Ordering) {
+    let registry = registry(64, Overflow::DropNewest);
+    let mut consumers = registry.consumers().expect("the first");
+    let tickets = Arc::new(Tickets::<u64>::new());
+    let recorded = Arc::new(AtomicU64::new(0));
+    let over = Arc::new(AtomicU64::new(0));
+    let recorder = {
+        let (registry, recorded) = (registry.clone(), recorded.clone());
+        thread::spawn(move || {
+            let mut producer = registry.lease("p", 1).expect("a ring");
+            assert!(push(&mut producer, 1));
+            recorded.store(1, told);
+        })
+    };
+    let caller = {
+        let (registry, tickets, over) = (registry.clone(), tickets.clone(), over.clone());
+        thread::spawn(move || {
+            while recorded.load(Ordering::Acquire) == 0 {
+                thread::yield_now();
+            }
+            let ticket = tickets.take().expect("open");
+            registry.bell().ring();
+            assert_eq!(tickets.wait(ticket, LONG), Ok(1));
+            over.store(1, Ordering::Relaxed);
+            registry.bell().ring();
+        })
+    };
+    let mut seen = 0;
+    while over.load(Ordering::Relaxed) == 0 {
+        let ready = || tickets.wanted() || over.load(Ordering::Relaxed) == 1;
+        registry.bell().sleep(LONG, ready);
+        let round = tickets.begin_round();
+        let tails = consumers.tails();
+        if !consumers.drained(&tails) {
+            seen += drain(&mut consumers);
+        }
+        tickets.end_round(round, seen);
+    }
+    recorder.join().expect("no panic");
+    caller.join().expect("no panic");
+}
+
+#[test]
+fn flushing_for_another_thread() {
+    let sites = &["BellSleep", "BellRing"];
+    explore("flush, for another", Some(2), sites, || {
+        flush_for_another(Ordering::Release)
+    });
+    must_fail("flush, for another that was not told", Some(2), || {
+        flush_for_another(Ordering::Relaxed)
+    });
+}
+
 /// Whoever waits for a flush gets an answer when the engine ends.
 #[test]
 fn shutdown_answers_everybody() {
@@ -209,11 +254,6 @@ fn shutdown(closes: bool) {
     for caller in callers {
         caller.join().expect("no panic");
     }
-}
-
-fn blocking() -> Registry {
-    let timeout = Duration::from_secs(60);
-    registry(32, Overflow::Block { timeout })
 }
 
 /// A producer that waits for room goes on when there is some.
@@ -257,17 +297,6 @@ fn blocked_producers_give_up_at_the_end() {
             thread.join().expect("no panic");
         }
     });
-}
-
-/// Everything that waits in any ring, in the order of the rings' hand-over.
-fn drain_numbers(consumers: &mut Consumers, seen: &mut Vec<u64>) {
-    for index in 0..consumers.refresh() {
-        let readable = consumers.readable(index);
-        let mut words = readable.first.to_vec();
-        words.extend_from_slice(&readable.second);
-        seen.extend(words.chunks(2).map(|record| record[1]));
-        consumers.release(index, words.len() as u64 * 8, words.len() as u64 / 2);
-    }
 }
 
 /// A thread whose ring is full goes on in a further one: its records keep their order.

@@ -10,8 +10,7 @@
 //! is private to its user (0700). Recovery writes below an old mark, but only behind the last frame
 //! that checks, which no reader holds on to, and never makes the file shorter than that mark.
 //!
-//! The atomics are `std`'s also under loom: they lie in memory that other processes share, where
-//! loom's doubles cannot. The protocol has its model in the twin of `CommitMark` in `shared.rs`.
+//! What is stored to and loaded from those two words, and in which order, says `mark`.
 
 #![expect(unsafe_code, reason = "mapping files and the atomics that lie in them")]
 
@@ -23,7 +22,10 @@ use std::{
 
 use memmap2::{MmapOptions, MmapRaw};
 
-use super::layout::{HEADER_BYTES, MARK_AT, OPENING_AT, SEALED, STATE_AT};
+use super::{
+    layout::{HEADER_BYTES, MARK_AT, OPENING_AT, SEALED, STATE_AT},
+    mark,
+};
 
 /// The header page of a segment that is being written.
 #[derive(Debug)]
@@ -55,17 +57,12 @@ impl MarkMap {
     /// Makes everything below `bytes` visible to readers in all processes.
     #[inline]
     pub(super) fn publish(&self, bytes: u64) {
-        // Release: meets the fence in `ReadMap::mark`; the frames, written to the file before,
-        // are visible in the reader's mapping before the mark is.
-        self.word(MARK_AT)
-            .store(bytes.to_le(), crate::sync::ord!(CommitMark, Release));
+        mark::publish(self.word(MARK_AT), bytes);
     }
 
     /// Says that the mark will not move again.
     pub(super) fn seal(&self) {
-        // Release: meets the fence in `ReadMap::is_sealed`; the last mark is visible there first.
-        self.word(STATE_AT)
-            .store(SEALED.to_le(), crate::sync::ord!(SegmentState, Release));
+        mark::seal(self.word(STATE_AT), SEALED);
     }
 }
 
@@ -103,13 +100,7 @@ impl ReadMap {
         // SAFETY: in bounds and aligned (checked above; `open` refuses files below one page, and
         // no file is ever cut below it). The memory is read-only here, where only a relaxed load
         // is allowed, and only that is done; all other accesses to it are atomic too.
-        let word = unsafe { AtomicU64::from_ptr(self.map.as_mut_ptr().add(at).cast()) };
-        // Relaxed: the fence of the caller makes it an Acquire; a load that is one itself would
-        // be undefined on read-only memory.
-        let value = word.load(Ordering::Relaxed);
-        // Acquire: meets the Release in `MarkMap::publish` or `MarkMap::seal`.
-        std::sync::atomic::fence(crate::sync::ord!(CommitMarkSeen, Acquire));
-        u64::from_le(value)
+        mark::look(unsafe { AtomicU64::from_ptr(self.map.as_mut_ptr().add(at).cast()) })
     }
 
     /// The commit mark now, as it is stored: nobody checked that it makes sense.

@@ -27,6 +27,7 @@ mod housekeeper;
 mod index;
 mod layout;
 mod map;
+mod mark;
 mod meta;
 mod opening;
 mod options;

@@ -14,7 +14,7 @@ use std::{
 
 use crate::{
     record::id::{InstanceId, LogId},
-    sync::{Arc, AtomicU32, Condvar, Mutex, MutexGuard},
+    sync::{desk::Desk, Arc, AtomicU32, MutexGuard},
 };
 
 use super::{
@@ -124,11 +124,8 @@ pub(super) struct Shared {
     progress: Progress,
     /// 1: the writer should leave its segment.
     leave: AtomicU32,
-    work: Mutex<Work>,
-    /// The housekeeping thread waits here.
-    wake: Condvar,
-    /// Everybody else waits here.
-    done: Condvar,
+    /// The housekeeping thread does the work.
+    desk: Desk<Work>,
     /// Held as long as anything of the log lives.
     pub _lock: LockFile,
 }
@@ -162,27 +159,24 @@ impl Shared {
             epoch,
             progress: Progress::new(durable),
             leave: AtomicU32::new(0),
-            work: Mutex::new(work),
-            wake: Condvar::new(),
-            done: Condvar::new(),
+            desk: Desk::new(work),
             _lock: lock,
         }
     }
 
-    /// Locks the work list. A panic while it was held cannot have left it half changed in a way
-    /// that matters: each field stands for itself.
+    /// Locks the work list.
     pub(super) fn work(&self) -> MutexGuard<'_, Work> {
-        self.work.lock().unwrap_or_else(|e| e.into_inner())
+        self.desk.work()
     }
 
     /// Wakes the housekeeping thread.
     pub(super) fn wake(&self) {
-        self.wake.notify_all();
+        self.desk.wake();
     }
 
     /// Tells everybody who waits that something was done.
     pub(super) fn tell(&self) {
-        self.done.notify_all();
+        self.desk.tell();
     }
 
     /// Waits for work, at most until `due`.
@@ -191,7 +185,7 @@ impl Shared {
         work: MutexGuard<'a, Work>,
         due: Option<Instant>,
     ) -> MutexGuard<'a, Work> {
-        wait(&self.wake, work, due)
+        self.desk.wait_for_work(work, due)
     }
 
     /// Waits until something was done, at most until `deadline`.
@@ -200,7 +194,7 @@ impl Shared {
         work: MutexGuard<'a, Work>,
         deadline: Instant,
     ) -> MutexGuard<'a, Work> {
-        wait(&self.done, work, Some(deadline))
+        self.desk.wait_until_done(work, deadline)
     }
 
     /// Log offset after the last logged frame.
@@ -244,30 +238,24 @@ impl Shared {
     /// Says that everything below `offset` survives a power cut.
     pub(super) fn set_durable(&self, offset: u64) {
         self.progress.set_durable(offset);
-        // Taken so that nobody misses the change between looking and waiting.
-        drop(self.work());
-        self.tell();
+        self.desk.tell_after();
     }
 
     /// Waits until everything below `offset` is durable, asking for it now.
     pub(super) fn wait_durable(&self, offset: u64, deadline: Instant) -> io::Result<()> {
-        let mut work = self.work();
-        while self.durable() < offset {
-            if work.stopped {
-                return Err(io::Error::other("the log is closed"));
-            }
-            if Instant::now() >= deadline {
-                let reason = work.sync_error.clone();
-                return Err(io::Error::new(
-                    io::ErrorKind::TimedOut,
-                    reason.unwrap_or_else(|| "not durable in time".into()),
-                ));
+        let answer = self.desk.ask(deadline, |work| {
+            if self.durable() >= offset {
+                return Some(Ok(()));
             }
             work.sync_due = Some(Instant::now());
-            self.wake();
-            work = self.wait_until_done(work, deadline);
-        }
-        Ok(())
+            let closed = || Err(io::Error::other("the log is closed"));
+            work.stopped.then(closed)
+        });
+        answer.unwrap_or_else(|| {
+            let reason = self.work().sync_error.clone();
+            let reason = reason.unwrap_or_else(|| "not durable in time".into());
+            Err(io::Error::new(io::ErrorKind::TimedOut, reason))
+        })
     }
 
     pub(super) fn should_leave(&self) -> bool {
@@ -279,23 +267,6 @@ impl Shared {
         // Relaxed: see `should_leave`.
         self.leave
             .store(leave.into(), std::sync::atomic::Ordering::Relaxed);
-    }
-}
-
-fn wait<'a>(
-    on: &Condvar,
-    work: MutexGuard<'a, Work>,
-    due: Option<Instant>,
-) -> MutexGuard<'a, Work> {
-    match due {
-        None => on.wait(work).unwrap_or_else(|e| e.into_inner()),
-        Some(due) => {
-            let left = due.saturating_duration_since(Instant::now());
-            match on.wait_timeout(work, left) {
-                Ok((work, _)) => work,
-                Err(e) => e.into_inner().0,
-            }
-        }
     }
 }
 
