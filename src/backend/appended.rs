@@ -276,7 +276,10 @@ fn place_of(path: &Path) -> PathBuf {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::record::id::InstanceId;
+    use crate::{
+        record::id::InstanceId,
+        sync::fault::{Plan, EIO},
+    };
 
     const LOG: LogId = LogId([7; 16]);
 
@@ -315,6 +318,23 @@ mod tests {
         assert_eq!(file.position(LOG).unwrap(), to(10).to);
         append(&file, 20, "two\n");
         assert_eq!(fs::read_to_string(&path).unwrap(), "one\ntwo\n");
+    }
+
+    #[test]
+    fn a_batch_whose_place_cannot_be_written_is_written_over() {
+        let dir = tempfile::tempdir().unwrap();
+        let path = dir.path().join("rows");
+        let file = Appended::new(&path);
+        append(&file, 10, "one\n");
+        let plan = Plan::new(dir.path());
+        plan.fail("whole.rename", EIO, 0, 1);
+        let longer = file.append(to(20), |_| "two, but longer\n".into());
+        assert!(matches!(longer, Err(FileError::Io { .. })), "{longer:?}");
+        assert_eq!(file.position(LOG).unwrap(), to(10).to);
+        append(&file, 20, "two\n");
+        assert_eq!(fs::read_to_string(&path).unwrap(), "one\ntwo\n");
+        drop(file);
+        assert_eq!(Appended::new(&path).position(LOG).unwrap(), to(20).to);
     }
 
     #[test]

@@ -215,6 +215,27 @@ fn recovery_on_files_keeps_counts_and_repeats_itself() {
 }
 
 #[test]
+fn what_a_killed_process_wrote_has_no_torn_end() {
+    let dir = tempfile::tempdir().unwrap();
+    dead_log(dir.path(), 30, 20);
+    // Nothing was synced, but the machine went on: all that was logged is in the file.
+    set_durable(dir.path(), 0);
+    let path = segment_of(dir.path());
+    let victim = load(&path).entries[15];
+    let mut bytes = std::fs::read(&path).unwrap();
+    bytes[victim.offset as usize + 100] ^= 1;
+    std::fs::write(&path, bytes).unwrap();
+    let report = LogDir::lock(dir.path(), &options())
+        .and_then(|mut log| log.recover())
+        .unwrap();
+    let [damage] = &report.damage[..] else {
+        panic!("{report:?}");
+    };
+    let found = (damage.bytes, damage.records, damage.torn);
+    assert_eq!(found, (u64::from(victim.length), 20, false));
+}
+
+#[test]
 fn recovery_may_be_killed_at_any_step() {
     let master = tempfile::tempdir().unwrap();
     dead_log(master.path(), 30, 20);
@@ -242,13 +263,19 @@ fn recovery_may_be_killed_at_any_step() {
         report.damage[1].bytes,
         segment.end - u64::from(segment.entries[27].offset)
     );
+    // What is missing is told until the log says it.
+    let gaps: Vec<_> = report.gaps.iter().map(|g| (g.from, g.records)).collect();
+    let missing = report.damage.iter().map(|d| (d.position, d.records));
+    let missing: Vec<_> = missing.map(|(at, n)| (at, (n > 0).then_some(n))).collect();
+    assert_eq!(gaps, missing);
     let expected = files(whole.path());
     let mut steps = 0;
     loop {
         let dir = tempfile::tempdir().unwrap();
         copy(master.path(), dir.path());
         let (_, killed) = kill_after(steps, || recover(dir.path()));
-        recover(dir.path()).unwrap();
+        let after = recover(dir.path()).unwrap();
+        assert_eq!(after.gaps, report.gaps, "after {steps} steps");
         let found = files(dir.path());
         assert_eq!(
             found.keys().collect::<Vec<_>>(),
