@@ -1,5 +1,5 @@
 use crate::{
-    log::{verify, LogDir, OpenError, Position, SegmentView, Snapshot, Step},
+    log::{verify, AppendError, LogDir, OpenError, Position, SegmentView, Snapshot, Step},
     record::id::TraceId,
 };
 
@@ -360,4 +360,23 @@ fn options_name_every_problem() {
     };
     assert_eq!(bad.validate().unwrap_err().problems.len(), 5);
     assert!(crate::log::Options::default().validate().is_ok());
+}
+
+#[test]
+fn a_full_segment_has_room_for_its_seal() {
+    let dir = tempfile::tempdir().unwrap();
+    let (mut writer, housekeeper) = open(dir.path(), &options());
+    writer.roll(&prologue(), soon()).unwrap();
+    // Frames shorter than the seal, until not one more fits.
+    let next = |n| (n, spans(1, n, n + 1));
+    let mut appended = (0..).map(next).map(|(n, one)| writer.append(1, 1, n, &one));
+    let full = appended.find_map(Result::err);
+    assert!(matches!(full, Some(AppendError::SegmentFull { .. })));
+    drop(appended);
+    writer.close().unwrap();
+    housekeeper.stop().unwrap();
+    let snapshot = Snapshot::open(dir.path()).unwrap();
+    let segment = &snapshot.segments()[0];
+    let (header, end) = (segment.header(), segment.end().offset);
+    assert!(segment.is_sealed() && end - header.base <= header.reserved);
 }
