@@ -9,7 +9,7 @@ use super::{
     state::Sampled,
     write::TraceBegin,
 };
-use crate::record::layout::NAME_NONE;
+use crate::{record::layout::NAME_NONE, sampling::Threshold};
 
 impl Run {
     /// A handle of the run whose span is open on this thread; nothing ends with it.
@@ -26,12 +26,9 @@ impl Run {
                     name: NAME_NONE,
                     tick: 0,
                     remote_parent: 0,
-                    threshold: match current.sampled {
-                        Sampled::Yes(threshold) => threshold.bits(),
-                        Sampled::Held | Sampled::No => 0,
-                    },
+                    threshold: current.sampled.threshold().map_or(0, Threshold::bits),
                     flags: 0,
-                    held: current.sampled == Sampled::Held,
+                    held: current.sampled == Sampled::HELD,
                     shown: None,
                 };
                 let passed = passed(current.trace);

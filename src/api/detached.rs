@@ -7,7 +7,7 @@ use super::{
     held::Held,
     local,
     run::Run,
-    scope::{ContextGuard, Open},
+    scope::{Block, ContextGuard},
     span::ActiveSpan,
     state::RunState,
     write,
@@ -27,16 +27,16 @@ use crate::record::{
 #[must_use = "a span lasts until it is dropped"]
 pub struct DetachedSpan {
     run: Run,
-    open: Held<Open>,
+    block: Held<Box<Block>>,
 }
 
 impl DetachedSpan {
     /// A span that has left its scope; `None` if there was none.
     #[inline]
-    pub(super) fn new(run: Run, open: Option<Open>) -> Self {
+    pub(super) fn new(run: Run, block: Option<Box<Block>>) -> Self {
         Self {
             run,
-            open: Held::new(open),
+            block: Held::new(block),
         }
     }
 
@@ -44,14 +44,14 @@ impl DetachedSpan {
     pub(super) fn disabled() -> Self {
         Self {
             run: Run::disabled(),
-            open: Held::NOTHING,
+            block: Held::NOTHING,
         }
     }
 
     /// The span's id; `None` when nothing is recorded.
     #[inline]
     pub fn id(&self) -> Option<SpanId> {
-        SpanId::new(self.open.get()?.id)
+        SpanId::new(self.block.get()?.open.id)
     }
 
     /// The run it belongs to.
@@ -62,8 +62,8 @@ impl DetachedSpan {
 
     /// Sets an attribute.
     pub fn set<'n>(&mut self, key: impl Into<Name<'n>>, value: impl AttributeValue) {
-        if let (Some(open), Some(state)) = (self.open.get_mut(), self.run.state()) {
-            open.attributes_mut(state).push(key, value);
+        if let Some(block) = self.block.get_mut() {
+            block.attributes.push(key, value);
         }
     }
 
@@ -110,8 +110,8 @@ impl DetachedSpan {
 
     #[inline]
     fn failed(mut self, describe: impl FnOnce(&mut AttributeBuffer)) {
-        if let (Some(open), Some(state)) = (self.open.get_mut(), self.run.state()) {
-            open.failed(state, describe);
+        if let (Some(block), Some(state)) = (self.block.get_mut(), self.run.state()) {
+            block.fail(state, describe);
         }
         self.finish(None);
     }
@@ -119,50 +119,32 @@ impl DetachedSpan {
     /// Notes that a future was suspended inside.
     #[inline]
     pub(crate) fn mark_suspended(&mut self) {
-        if let Some(open) = self.open.get_mut() {
-            open.flags |= flag::SUSPENDED;
+        if let Some(block) = self.block.get_mut() {
+            block.open.flags |= flag::SUSPENDED;
         }
     }
 
     #[inline]
     fn finish(&mut self, verdict: Option<Status>) {
-        if let (Some(open), Some(state)) = (self.open.take(), self.run.state()) {
-            open.finish(state, verdict);
+        if let (Some(block), Some(state)) = (self.block.take(), self.run.state()) {
+            finish(state, block, verdict);
         }
     }
 }
 
-impl Open {
-    /// Marks it as failed; `write` says why.
-    #[cold]
-    fn failed(&mut self, state: &RunState, write: impl FnOnce(&mut AttributeBuffer)) {
-        self.verdict = Some(Status::Error);
-        if state.engine.switches.errors {
-            self.flags |= flag::ERROR;
-            write(self.attributes_mut(state));
-        }
+/// Writes a span that is tied to no thread.
+fn finish(state: &RunState, mut block: Box<Block>, verdict: Option<Status>) {
+    let engine = &state.engine;
+    if !engine.gate.is_open() {
+        return engine.lose_closed(RecordKind::Span);
     }
-
-    /// Writes it, tied to no thread.
-    fn finish(mut self, state: &RunState, verdict: Option<Status>) {
-        self.verdict = verdict.or(self.verdict);
-        let attributes = self.attributes.take();
-        let engine = &state.engine;
-        if !engine.gate.is_open() {
-            return engine.lose_closed(RecordKind::Span);
-        }
-        local::with(engine, RecordKind::Span, |local| {
-            let end = self.end(state, engine.tick());
-            write::span(local, end, attributes);
-        });
-    }
-
-    /// The buffer, taken from the thread's pool on first use.
-    #[inline(always)]
-    fn attributes_mut(&mut self, state: &RunState) -> &mut AttributeBuffer {
-        self.attributes
-            .get_or_insert_with(|| local::buffer(&state.engine))
-    }
+    local::with(engine, RecordKind::Span, |local| {
+        let Block { open, attributes } = &mut *block;
+        open.verdict = verdict.or(open.verdict);
+        let end = open.end(state, engine.tick());
+        write::span_with(local, state.is_held(), attributes, || end);
+        local.keep(block);
+    });
 }
 
 impl Drop for DetachedSpan {

@@ -59,7 +59,7 @@ impl Position {
         Self {
             trace,
             span: span.map_or(0, SpanId::get),
-            sampled: Sampled::Yes(Threshold::ALWAYS),
+            sampled: Sampled::yes(Threshold::ALWAYS),
         }
     }
 
@@ -94,6 +94,7 @@ pub(crate) struct Driven {
     sampled: Sampled,
     /// Of a trace of its own, its id is only used to find it on its thread.
     open: Open,
+    attributes: Option<Box<AttributeBuffer>>,
     kind: Kind,
     entered: bool,
     /// Whether it has a start record.
@@ -124,7 +125,8 @@ impl Driven {
         }
         local::with(engine, RecordKind::Span, |local| {
             let above = Position::resolve(local, above);
-            let mut open = Open {
+            let mut attributes = None;
+            let open = Open {
                 id: local.span_id(),
                 parent: above.map_or(0, |above| above.span),
                 start: engine.tick(),
@@ -132,11 +134,13 @@ impl Driven {
                 flags: 0,
                 kind: SpanKind::Internal,
                 verdict: Some(Status::Ok),
-                attributes: None,
             };
             let kind = match above {
                 Some(_) => {
-                    open.attributes = name.inline_text().map(|text| scope::spell_out(local, text));
+                    if let Some(text) = name.inline_text() {
+                        let spelled = attributes.insert(local.buffer());
+                        spelled.push_reserved(KEY_NAME, text);
+                    }
                     Kind::Child
                 }
                 None => Kind::Awaiting {
@@ -146,8 +150,9 @@ impl Driven {
             };
             Self {
                 trace: above.map_or(TraceId::NONE, |above| above.trace),
-                sampled: above.map_or(Sampled::Yes(Threshold::ALWAYS), |above| above.sampled),
+                sampled: above.map_or(Sampled::yes(Threshold::ALWAYS), |above| above.sampled),
                 open,
+                attributes,
                 kind,
                 entered: false,
                 shown: false,
@@ -209,9 +214,7 @@ impl Driven {
     /// Its attributes, in a buffer from this thread's pool.
     #[inline]
     pub(crate) fn attributes(&mut self, engine: &Engine) -> &mut AttributeBuffer {
-        self.open
-            .attributes
-            .get_or_insert_with(|| local::buffer(engine))
+        self.attributes.get_or_insert_with(|| local::buffer(engine))
     }
 
     /// Gives it another name; of a trace only before it begins.
@@ -229,7 +232,7 @@ impl Driven {
     /// Adds attributes.
     #[inline]
     pub(crate) fn describe(&mut self, engine: &Engine, attributes: Box<AttributeBuffer>) {
-        match &mut self.open.attributes {
+        match &mut self.attributes {
             Some(known) => {
                 known.extend(&attributes);
                 local::recycle(engine, attributes);
@@ -273,7 +276,7 @@ impl Driven {
         let inside = self.position(engine);
         // A trace is visible by its own start record.
         let child = matches!(self.kind, Kind::Child);
-        let hidden = child && !self.shown && self.sampled != Sampled::No;
+        let hidden = child && !self.shown && self.sampled != Sampled::NO;
         let again = std::mem::replace(&mut self.entered, true);
         local::with(engine, RecordKind::Span, |local| {
             let entry = (hidden && !again).then(|| self.open.table_entry(self.trace));
@@ -281,7 +284,7 @@ impl Driven {
             if hidden && !in_table {
                 self.shown = true;
                 let start = self.span_end(0);
-                write::span_start(local, start, self.open.attributes.as_deref());
+                write::span_start(local, start, self.attributes.as_deref());
             }
         });
     }
@@ -302,14 +305,14 @@ impl Driven {
         if std::thread::panicking() {
             self.open.verdict = Some(Status::Error);
         }
-        let attributes = self.open.attributes.take();
+        let attributes = self.attributes.take();
         if let Kind::Trace(run) = self.kind {
             return run.end_described(self.open.verdict.unwrap_or_default(), attributes);
         }
         if !engine.gate.is_open() {
             return engine.lose_closed(RecordKind::Span);
         }
-        if self.sampled == Sampled::No {
+        if self.sampled == Sampled::NO {
             if let Some(list) = attributes {
                 local::recycle(engine, list);
             }
@@ -329,7 +332,7 @@ impl Run {
     /// Ends the run as `status`, with `attributes` besides those that were set.
     pub(super) fn end_described(self, status: Status, attributes: Option<Box<AttributeBuffer>>) {
         if let (Some(state), Some(attributes)) = (self.held(), attributes) {
-            if state.root.sampled != Sampled::No {
+            if state.root.sampled != Sampled::NO {
                 state.describe(|buffer| buffer.extend(&attributes));
             }
             local::recycle(&state.engine, attributes);
@@ -358,8 +361,8 @@ pub(crate) fn event(
     }
     local::with(engine, RecordKind::Event, |local| {
         let place = Position::resolve(local, above);
-        let sampled = place.map_or(Sampled::Yes(Threshold::ALWAYS), |place| place.sampled);
-        if sampled == Sampled::No {
+        let sampled = place.map_or(Sampled::yes(Threshold::ALWAYS), |place| place.sampled);
+        if sampled == Sampled::NO {
             if let Some(list) = attributes {
                 local.recycle(list);
             }
@@ -370,7 +373,7 @@ pub(crate) fn event(
             span: place.map_or(0, |place| place.span),
             name: name.id(),
             tick: engine.tick(),
-            held: sampled == Sampled::Held,
+            held: sampled == Sampled::HELD,
         };
         write::event(local, point, event_type.id(), attributes);
     });
@@ -378,14 +381,14 @@ pub(crate) fn event(
 
 /// Says that one follows from another.
 pub(crate) fn link(engine: &Arc<Engine>, from: Position, to: Position) {
-    if from.sampled == Sampled::No {
+    if from.sampled == Sampled::NO {
         return;
     }
     if !engine.gate.is_open() {
         return engine.lose_closed(RecordKind::Link);
     }
     local::with(engine, RecordKind::Link, |local| {
-        let held = from.sampled == Sampled::Held;
+        let held = from.sampled == Sampled::HELD;
         let (from, to) = ((from.trace, from.span), (to.trace, to.span));
         write::link(local, held, from, to, engine.tick(), None);
     });
@@ -402,10 +405,7 @@ impl Position {
 pub(crate) fn to_pass_on(engine: &Engine, place: Position) -> Option<PassedOn> {
     engine.switches.propagate.then(|| {
         let root = || root_span_id(place.trace, engine.instance);
-        let threshold = match place.sampled {
-            Sampled::Yes(threshold) => Some(threshold),
-            Sampled::Held | Sampled::No => None,
-        };
+        let threshold = place.sampled.threshold();
         PassedOn {
             trace: place.trace,
             span: place.span_id().unwrap_or_else(root),

@@ -8,10 +8,7 @@
 
 use std::{any::Any, error::Error, fmt::Display};
 
-use super::{local, scope, state::RunState};
-use crate::record::{
-    attributes::AttributeBuffer, kinds::Status, layout::flag, names::Name, wellknown,
-};
+use crate::record::{attributes::AttributeBuffer, names::Name, wellknown};
 
 /// Causes that are kept.
 const MAX_CHAIN: usize = 16;
@@ -66,26 +63,6 @@ pub(crate) fn write_any<E: Display + 'static>(buffer: &mut AttributeBuffer, erro
     } else {
         write_text(buffer, std::any::type_name::<E>(), &error.to_string());
     }
-}
-
-/// Marks a span that is open on this thread as failed; `describe` says why. The description runs
-/// user code (`Display`), so it happens while the thread's state is free.
-#[cold]
-pub(super) fn mark(state: &RunState, id: u64, describe: impl FnOnce(&mut AttributeBuffer)) {
-    let mut buffer = None;
-    scope::change(state, id, |open| {
-        open.verdict = Some(Status::Error);
-        buffer = open.attributes.take();
-    });
-    if !state.engine.switches.errors {
-        return scope::change(state, id, |open| open.attributes = buffer);
-    }
-    let mut buffer = buffer.unwrap_or_else(|| local::buffer(&state.engine));
-    describe(&mut buffer);
-    scope::change(state, id, |open| {
-        open.flags |= flag::ERROR;
-        open.attributes = Some(buffer);
-    });
 }
 
 /// The best name for the type behind a trait object: what its `Debug` form begins with.

@@ -10,7 +10,7 @@ use std::{cell::RefCell, sync::Arc};
 use super::{
     engine::Engine,
     run::POOLED_RUNS,
-    scope::{Left, Scoped},
+    scope::{Block, Left, Scoped},
     state::{RunState, Sampled},
 };
 use crate::{
@@ -25,16 +25,18 @@ use crate::{
     sampling::Threshold,
 };
 
-/// Attribute buffers that a thread keeps for its next spans.
+/// Attribute buffers that a thread keeps for its next events and measurements.
 const POOLED_BUFFERS: usize = 32;
 /// Open spans that a thread has room for before its list grows.
 const SCOPES: usize = 64;
 /// The same of runs that are not sampled.
 const UNSAMPLED: usize = 8;
+/// Blocks of open spans that a thread keeps for its next spans.
+const POOLED_BLOCKS: usize = 64;
 /// Words that a fresh attribute buffer holds.
-const BUFFER_WORDS: usize = 64;
+pub(super) const BUFFER_WORDS: usize = 64;
 /// Buffers that grew beyond this many words are given back to the allocator.
-const MAX_POOLED_WORDS: usize = 8192;
+pub(super) const MAX_POOLED_WORDS: usize = 8192;
 
 /// The innermost open span of a thread.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -54,7 +56,7 @@ impl Current {
         trace: 0,
         high: 0,
         span: 0,
-        sampled: Sampled::Yes(Threshold::ALWAYS),
+        sampled: Sampled::yes(Threshold::ALWAYS),
     };
 
     /// A span of a trace; 0 is the trace itself.
@@ -87,9 +89,12 @@ pub(crate) struct Local {
     pub(super) scopes: Vec<Scoped>,
     /// Where this thread was before it came into runs that are not sampled, innermost last.
     pub(super) unsampled: Vec<Left>,
-    // Boxed: they move between the pool and the guards of open spans, a pointer each time.
+    // Boxed: they move between the pool and the builders of records, a pointer each time.
     #[allow(clippy::vec_box)]
     buffers: Vec<Box<AttributeBuffer>>,
+    // Likewise.
+    #[allow(clippy::vec_box)]
+    blocks: Vec<Box<Block>>,
     pub(super) runs: Vec<Arc<RunState>>,
 }
 
@@ -173,16 +178,38 @@ impl Local {
     #[inline(always)]
     pub(super) fn scope_at(&self, id: u64) -> Option<usize> {
         match self.scopes.last() {
-            Some(last) if last.open.id == id => Some(self.scopes.len() - 1),
-            _ => self.scopes.iter().rposition(|scoped| scoped.open.id == id),
+            Some(last) if last.id == id => Some(self.scopes.len() - 1),
+            _ => self.scopes.iter().rposition(|scoped| scoped.id == id),
         }
     }
 
-    /// An open span of this thread.
+    /// Makes room for one more open span. Asked for just before one is pushed, so that pushing finds
+    /// nothing more to do.
     #[inline(always)]
-    pub(super) fn scoped(&mut self, id: u64) -> Option<&mut Scoped> {
-        let at = self.scope_at(id)?;
-        self.scopes.get_mut(at)
+    pub(super) fn reserve_scope(&mut self) {
+        if self.scopes.len() == self.scopes.capacity() {
+            self.more_scopes();
+        }
+    }
+
+    #[cold]
+    #[inline(never)]
+    fn more_scopes(&mut self) {
+        self.scopes.reserve(SCOPES);
+    }
+
+    /// A block for a span that begins, its attributes empty.
+    #[inline(always)]
+    pub(super) fn block(&mut self) -> Box<Block> {
+        self.blocks.pop().unwrap_or_else(Block::new)
+    }
+
+    /// Keeps a block, whose attributes are empty, for the next span.
+    #[inline(always)]
+    pub(super) fn keep(&mut self, block: Box<Block>) {
+        if self.blocks.len() < self.blocks.capacity() {
+            self.blocks.push(block);
+        }
     }
 
     /// What judges attributes before they are recorded.
@@ -311,6 +338,8 @@ fn find(locals: &mut Locals, engine: &Arc<Engine>, kind: RecordKind) -> bool {
     let random = random_u128();
     let mut buffers = Vec::with_capacity(POOLED_BUFFERS);
     buffers.extend((0..4).map(|_| new_buffer()));
+    let mut blocks = Vec::with_capacity(POOLED_BLOCKS);
+    blocks.extend((0..4).map(|_| Block::new()));
     locals.front = Some(Local {
         engine: Arc::clone(engine),
         gate: engine.gate.word(),
@@ -325,6 +354,7 @@ fn find(locals: &mut Locals, engine: &Arc<Engine>, kind: RecordKind) -> bool {
         scopes: Vec::with_capacity(SCOPES),
         unsampled: Vec::with_capacity(UNSAMPLED),
         buffers,
+        blocks,
         runs: Vec::with_capacity(POOLED_RUNS),
     });
     true

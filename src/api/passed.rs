@@ -7,7 +7,7 @@ use super::{
     local::{self, Local},
     options::TraceOptions,
     run::Run,
-    state::{RunState, Sampled},
+    state::RunState,
 };
 use crate::{
     record::{
@@ -97,7 +97,7 @@ impl Run {
         state.engine.switches.propagate.then(|| PassedOn {
             trace: state.trace,
             span: root_span_id(state.trace, state.engine.instance),
-            sampled: matches!(state.root.sampled, Sampled::Yes(_)),
+            sampled: state.root.sampled.threshold().is_some(),
             threshold: Some(state.threshold),
             passed: state.passed.clone(),
         })

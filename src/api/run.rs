@@ -106,14 +106,14 @@ impl Run {
                 shown: None,
             };
             let sampled = match sampled {
-                true => Sampled::Yes(threshold),
-                false if engine.sampling.outcome().is_some() => Sampled::Held,
-                false => return Self::pooled(engine, local, begin, Sampled::No, passed.cloned()),
+                true => Sampled::yes(threshold),
+                false if engine.sampling.outcome().is_some() => Sampled::HELD,
+                false => return Self::pooled(engine, local, begin, Sampled::NO, passed.cloned()),
             };
             if let Some(passed) = passed {
                 engine.carries(trace.as_u128() as u64, passed);
             }
-            begin.held = sampled == Sampled::Held;
+            begin.held = sampled == Sampled::HELD;
             let mut attributes = None;
             let texts = [
                 name.inline_text(),
@@ -225,7 +225,7 @@ impl Run {
     #[inline]
     pub fn is_sampled(&self) -> bool {
         self.held()
-            .is_some_and(|state| matches!(state.root.sampled, Sampled::Yes(_)))
+            .is_some_and(|state| state.root.sampled.threshold().is_some())
     }
 
     /// Sets an attribute of the trace. It is written when the run ends; set later, it is ignored.
@@ -270,7 +270,7 @@ impl Run {
         parent: Parent,
     ) -> ActiveSpan<'_> {
         match self.held() {
-            Some(state) if state.root.sampled == Sampled::No => ActiveSpan::unsampled(state),
+            Some(state) if state.root.sampled == Sampled::NO => ActiveSpan::unsampled(state),
             // Inside, so that a disabled run does not even look at the name.
             Some(state) => ActiveSpan::begin(state, name.into(), kind, parent),
             None => ActiveSpan::disabled(),
@@ -391,7 +391,7 @@ impl Run {
     #[inline(always)]
     pub(super) fn state(&self) -> Option<&RunState> {
         self.held()
-            .filter(|state| state.root.sampled != Sampled::No)
+            .filter(|state| state.root.sampled != Sampled::NO)
     }
 
     /// What the handles share, sampled or not.

@@ -1,7 +1,9 @@
-//! Spans that are open in the scope of a thread: how they begin, change and end.
+//! Spans that are open in the scope of a thread: how they begin and end.
 //!
-//! What such a span knows of itself is written and read here, in the thread's own list, and never
-//! moved; its guard is two words.
+//! Always true:
+//! - what such a span knows of itself lies in a block, which its guard has: two words, never copied
+//! - the thread's list says which spans are open, in the order in which they nest, and where the
+//!   thread was before each
 
 use super::{
     held::Held,
@@ -11,10 +13,10 @@ use super::{
 };
 use crate::{
     record::{
-        attributes::{AttributeBuffer, AttributeValue},
+        attributes::AttributeBuffer,
         id::TraceId,
         kinds::{SpanKind, Status},
-        layout::{RecordKind, KEY_NAME},
+        layout::{flag, RecordKind, KEY_NAME, NAME_INLINE},
         names::Name,
     },
     ring::OpenSpan,
@@ -32,8 +34,8 @@ pub(super) enum Parent {
 /// Slot of a span that is not in the open-span table.
 pub(super) const NO_SLOT: u16 = u16::MAX;
 
-/// What an open span knows of itself.
-#[derive(Debug)]
+/// What an open span knows of itself, but for its attributes.
+#[derive(Clone, Copy, Debug)]
 pub(super) struct Open {
     pub(super) id: u64,
     pub(super) parent: u64,
@@ -42,23 +44,19 @@ pub(super) struct Open {
     pub(super) flags: u16,
     pub(super) kind: SpanKind,
     pub(super) verdict: Option<Status>,
-    pub(super) attributes: Option<Box<AttributeBuffer>>,
 }
 
 impl Open {
-    /// What the scope of a thread knows of a span that is kept elsewhere.
-    fn elsewhere(id: u64) -> Self {
-        Self {
-            id,
-            parent: 0,
-            start: 0,
-            name: 0,
-            flags: 0,
-            kind: SpanKind::Internal,
-            verdict: None,
-            attributes: None,
-        }
-    }
+    /// What an unused block holds.
+    const NONE: Self = Self {
+        id: 0,
+        parent: 0,
+        start: 0,
+        name: 0,
+        flags: 0,
+        kind: SpanKind::Internal,
+        verdict: None,
+    };
 
     pub(super) fn end(&self, state: &RunState, end: u64) -> SpanEnd {
         self.end_in(state.trace, state.root.sampled, end)
@@ -66,16 +64,28 @@ impl Open {
 
     /// Of a trace that somebody else drives.
     pub(super) fn end_in(&self, trace: TraceId, sampled: Sampled, end: u64) -> SpanEnd {
+        let status = self.verdict.unwrap_or_else(no_verdict);
+        self.ended(trace, sampled, status, end)
+    }
+
+    #[inline(always)]
+    pub(super) fn ended(
+        &self,
+        trace: TraceId,
+        sampled: Sampled,
+        status: Status,
+        end: u64,
+    ) -> SpanEnd {
         SpanEnd {
             trace,
-            held: sampled == Sampled::Held,
+            held: sampled == Sampled::HELD,
             name: self.name,
             id: self.id,
             parent: self.parent,
             start: self.start,
             end,
             kind: self.kind,
-            status: self.verdict.unwrap_or_else(no_verdict),
+            status,
             flags: self.flags,
         }
     }
@@ -104,10 +114,39 @@ pub(super) fn no_verdict() -> Status {
     }
 }
 
+/// An open span and its attributes. Its guard has it, so that what is set or said of the span needs
+/// no look at the thread; a thread keeps a few for its next spans.
+#[derive(Debug)]
+pub(super) struct Block {
+    pub(super) open: Open,
+    pub(super) attributes: AttributeBuffer,
+}
+
+impl Block {
+    /// One that no thread kept.
+    #[cold]
+    pub(super) fn new() -> Box<Self> {
+        Box::new(Self {
+            open: Open::NONE,
+            attributes: AttributeBuffer::with_capacity(local::BUFFER_WORDS),
+        })
+    }
+
+    /// Marks it as failed; `describe` says why, if that is recorded.
+    #[cold]
+    pub(super) fn fail(&mut self, state: &RunState, describe: impl FnOnce(&mut AttributeBuffer)) {
+        self.open.verdict = Some(Status::Error);
+        if state.engine.switches.errors {
+            self.open.flags |= flag::ERROR;
+            describe(&mut self.attributes);
+        }
+    }
+}
+
 /// A span that is open in a scope of its thread.
 #[derive(Debug)]
 pub(super) struct Scoped {
-    pub(super) open: Open,
+    pub(super) id: u64,
     previous: Current,
     slot: u16,
 }
@@ -157,44 +196,40 @@ pub(super) fn leave_unsampled(state: &RunState) {
     });
 }
 
-/// Begins a span in the scope of this thread; returns its id, 0 if it is not recorded.
+/// Begins a span in the scope of this thread; `None` if it is not recorded.
 ///
 /// Not inlined on purpose, like `finish`: call sites stay small.
 #[inline(never)]
-pub(super) fn begin(state: &RunState, name: Name<'_>, kind: SpanKind, parent: Parent) -> u64 {
+pub(super) fn begin(
+    state: &RunState,
+    name: &Name<'_>,
+    kind: SpanKind,
+    parent: Parent,
+) -> Option<Box<Block>> {
     let engine = &state.engine;
     if !state.gate.is_open() {
         engine.lose_closed(RecordKind::Span);
-        return 0;
+        return None;
     }
     let begun = local::with(engine, RecordKind::Span, |local| {
         let now = engine.tick();
         push_scope(state, local, name, kind, parent, now)
     });
-    match begun {
-        Some((id, true)) => id,
-        Some((id, false)) => {
-            show(state, id);
-            id
-        }
-        None => 0,
+    let (block, in_table) = begun?;
+    if !in_table {
+        show(state, &block);
     }
+    Some(block)
 }
 
 /// Writes a start record for a span that the open-span table has no room for, so that it is
 /// visible while it runs.
 #[cold]
-pub(super) fn show(state: &RunState, id: u64) {
+pub(super) fn show(state: &RunState, block: &Block) {
     local::with(&state.engine, RecordKind::SpanStart, |local| {
-        if let Some(scoped) = local.scoped(id) {
-            let start = scoped.open.end(state, 0);
-            // Nothing but a spelled-out name yet.
-            let name = scoped.open.attributes.take();
-            write::span_start(local, start, name.as_deref());
-            if let Some(scoped) = local.scoped(id) {
-                scoped.open.attributes = name;
-            }
-        }
+        // Nothing but a spelled-out name yet.
+        let start = block.open.end(state, 0);
+        write::span_start(local, start, Some(&block.attributes));
     });
 }
 
@@ -222,14 +257,14 @@ pub(super) fn show_trace(local: &mut Local, begin: &TraceBegin) -> Option<Shown>
 pub(super) fn push_scope(
     state: &RunState,
     local: &mut Local,
-    name: Name<'_>,
+    name: &Name<'_>,
     kind: SpanKind,
     parent: Parent,
     now: u64,
-) -> (u64, bool) {
-    let id = local.span_id();
-    let open = Open {
-        id,
+) -> (Box<Block>, bool) {
+    let mut block = local.block();
+    block.open = Open {
+        id: local.span_id(),
         parent: match parent {
             Parent::Scope if local.current.trace == state.root.trace => local.current.span,
             Parent::Scope => 0,
@@ -240,74 +275,78 @@ pub(super) fn push_scope(
         flags: 0,
         kind,
         verdict: None,
-        attributes: name.inline_text().map(|text| spell_out(local, text)),
     };
+    let Open {
+        id, name: known, ..
+    } = block.open;
     let ring = local.ring(state.is_held());
-    let slot = ring.and_then(|ring| ring.open(open.table_entry(state.trace)));
+    let slot = ring.and_then(|ring| ring.open(block.open.table_entry(state.trace)));
     let slot = slot.unwrap_or(NO_SLOT);
+    local.reserve_scope();
     local.scopes.push(Scoped {
-        open,
+        id,
         previous: local.current,
         slot,
     });
     local.current = state.current(id);
-    (id, slot != NO_SLOT)
+    if known == NAME_INLINE {
+        block.attributes.push_reserved(KEY_NAME, name.text());
+    }
+    (block, slot != NO_SLOT)
 }
 
-/// Ends the innermost span of this thread, which is `ended` and succeeded, and begins another in
-/// its place: one clock reading, and nothing of the scope is written twice.
+/// Ends the innermost span of this thread, which succeeded, and begins another in its place and in
+/// its block: one clock reading, and nothing of the scope is written twice. `None` if `block` is
+/// not the innermost one, otherwise whether the new one is in the open-span table.
 #[inline(always)]
 pub(super) fn replace_scope(
     state: &RunState,
     local: &mut Local,
-    ended: u64,
-    name: Name<'_>,
+    block: &mut Block,
+    name: &Name<'_>,
     now: u64,
-) -> Option<(u64, bool)> {
-    let at = local.scopes.len().checked_sub(1)?;
-    if local.scopes[at].open.id != ended {
-        return None;
+) -> Option<bool> {
+    let Block { open, attributes } = block;
+    let scoped = local.scopes.last().filter(|last| last.id == open.id)?;
+    // Behind the span, as in `pop_scope`.
+    let slot = scoped.slot;
+    let end = || open.ended(state.trace, state.root.sampled, Status::Ok, now);
+    write::span_with(local, state.is_held(), attributes, end);
+    if let Some(text) = name.inline_text() {
+        attributes.push_reserved(KEY_NAME, text);
     }
-    let id = local.span_id();
-    let spelled = name.inline_text().map(|text| spell_out(local, text));
-    let open = &mut local.scopes[at].open;
-    open.verdict = Some(Status::Ok);
-    let end = open.end(state, now);
-    let attributes = std::mem::replace(&mut open.attributes, spelled);
-    open.id = id;
+    open.id = local.span_id();
     open.start = now;
     open.name = name.id();
     open.flags = 0;
     open.kind = SpanKind::NodeExecution;
     open.verdict = None;
     let entry = open.table_entry(state.trace);
-    local.current = state.current(id);
-    write::span(local, end, attributes);
-    // Behind the span, as in `pop_scope`.
-    let slot = local.scopes[at].slot;
-    if let Some(ring) = local.ring(state.is_held()) {
-        match slot {
-            NO_SLOT => {
-                let slot = ring.open(entry).unwrap_or(NO_SLOT);
-                local.scopes[at].slot = slot;
-            }
-            slot => ring.replace(slot, entry),
+    local.current = state.current(open.id);
+    let slot = match (local.ring(state.is_held()), slot) {
+        (None, _) => NO_SLOT,
+        (Some(ring), NO_SLOT) => ring.open(entry).unwrap_or(NO_SLOT),
+        (Some(ring), slot) => {
+            ring.replace(slot, entry);
+            slot
         }
-    }
-    Some((id, local.scopes[at].slot != NO_SLOT))
+    };
+    let scoped = local.scopes.last_mut()?;
+    (scoped.id, scoped.slot) = (open.id, slot);
+    Some(slot != NO_SLOT)
 }
 
 /// Writes a span of this thread, once.
 #[inline(never)]
-pub(super) fn finish(state: &RunState, id: u64, verdict: Option<Status>) {
+pub(super) fn finish(state: &RunState, block: Box<Block>, verdict: Option<Status>) {
     let engine = &state.engine;
     // First, so that little has to be kept meanwhile.
     let now = engine.tick();
     if !state.gate.is_open() {
-        return lose(state, id);
+        return lose(state, block.open.id);
     }
     local::with(engine, RecordKind::Span, |local| {
-        pop_scope(state, local, id, verdict, now);
+        pop_scope(state, local, block, verdict, now);
     });
 }
 
@@ -354,28 +393,30 @@ fn close_ranks(local: &mut Local, at: usize, gone: Current, previous: Current) {
 pub(super) fn pop_scope(
     state: &RunState,
     local: &mut Local,
-    id: u64,
+    mut block: Box<Block>,
     verdict: Option<Status>,
     now: u64,
 ) {
+    let Block { open, attributes } = &mut *block;
     // Spans end in the order in which they nest, but for guards that are kept on purpose.
-    let innermost = local.scopes.last().is_some_and(|s| s.open.id == id);
-    if !innermost && !bring_up(state, local, id) {
+    let innermost = local.scopes.last().is_some_and(|last| last.id == open.id);
+    if !innermost && !bring_up(state, local, open.id) {
         return;
     }
-    let Some(mut scoped) = local.scopes.pop() else {
-        return;
-    };
-    if local.current.span == id {
-        local.current = scoped.previous;
+    let status = verdict.or(open.verdict).unwrap_or_else(no_verdict);
+    let end = || open.ended(state.trace, state.root.sampled, status, now);
+    write::span_with(local, state.is_held(), attributes, end);
+    // Only now, so that what the record does not need is not carried past it.
+    if let Some(Scoped { id, previous, slot }) = local.scopes.pop() {
+        if local.current.span == id {
+            local.current = previous;
+        }
+        // Behind the span: whoever looks in between sees it twice rather than not at all.
+        if slot != NO_SLOT {
+            close(state, local, slot);
+        }
     }
-    scoped.open.verdict = verdict.or(scoped.open.verdict);
-    let end = scoped.open.end(state, now);
-    write::span(local, end, scoped.open.attributes);
-    // Behind the span: whoever looks in between sees it twice rather than not at all.
-    if scoped.slot != NO_SLOT {
-        close(state, local, scoped.slot);
-    }
+    local.keep(block);
 }
 
 /// Makes a span of this thread the last of its list, as if it had begun last; false if it is not
@@ -408,10 +449,10 @@ pub(super) fn push_driven(
     inside: Current,
     entry: Option<OpenSpan>,
 ) -> bool {
-    let held = inside.sampled == Sampled::Held;
+    let held = inside.sampled == Sampled::HELD;
     let slot = entry.and_then(|entry| local.ring(held)?.open(entry));
     local.scopes.push(Scoped {
-        open: Open::elsewhere(id),
+        id,
         previous: std::mem::replace(&mut local.current, inside),
         slot: slot.unwrap_or(NO_SLOT),
     });
@@ -430,76 +471,30 @@ pub(super) fn pop_driven(local: &mut Local, id: u64, inside: Current) {
         local.current = previous;
     }
     if slot != NO_SLOT {
-        if let Some(ring) = local.ring(inside.sampled == Sampled::Held) {
+        if let Some(ring) = local.ring(inside.sampled == Sampled::HELD) {
             ring.close(slot);
         }
     }
 }
 
 /// Takes a span out of the scope of this thread, and writes that it began.
-pub(super) fn leave(state: &RunState, id: u64) -> Option<Open> {
+pub(super) fn leave(state: &RunState, block: Box<Block>) -> Option<Box<Block>> {
     if !state.engine.gate.is_open() {
-        lose(state, id);
+        lose(state, block.open.id);
         return None;
     }
-    let open = local::with(&state.engine, RecordKind::SpanStart, |local| {
-        let Scoped { open, slot, .. } = remove(state, local, id)?;
-        let start = open.end(state, 0);
+    let left = local::with(&state.engine, RecordKind::SpanStart, |local| {
+        let Scoped { slot, .. } = remove(state, local, block.open.id)?;
+        let start = block.open.end(state, 0);
         // One that is not in the table has a start record already; a second one would be a second
         // span to a reader that sees no end of it.
         if slot != NO_SLOT {
-            write::span_start(local, start, open.attributes.as_deref());
+            write::span_start(local, start, Some(&block.attributes));
             close(state, local, slot);
         }
-        Some(open)
+        Some(block)
     });
-    open.flatten()
-}
-
-/// A buffer that begins with a name for which there is no id.
-#[cold]
-pub(super) fn spell_out(local: &mut Local, text: &str) -> Box<AttributeBuffer> {
-    let mut buffer = local.buffer();
-    buffer.push_reserved(KEY_NAME, text);
-    buffer
-}
-
-/// Runs `change` on a span that is open on this thread.
-#[inline]
-pub(super) fn change(state: &RunState, id: u64, change: impl FnOnce(&mut Open)) {
-    local::with(&state.engine, RecordKind::Span, |local| {
-        if let Some(scoped) = local.scoped(id) {
-            change(&mut scoped.open);
-        }
-    });
-}
-
-/// Adds attributes that were put together before to a span that is open on this thread.
-#[inline(never)]
-pub(super) fn extend(state: &RunState, id: u64, list: &AttributeBuffer) {
-    local::with(&state.engine, RecordKind::Span, |local| {
-        let Some(at) = local.scope_at(id) else { return };
-        if local.scopes[at].open.attributes.is_none() {
-            local.scopes[at].open.attributes = Some(local.buffer());
-        }
-        if let Some(buffer) = &mut local.scopes[at].open.attributes {
-            buffer.extend(list);
-        }
-    });
-}
-
-/// Sets an attribute of a span that is open on this thread.
-#[inline(never)]
-pub(super) fn set<V: AttributeValue>(state: &RunState, id: u64, key: Name<'_>, value: &V) {
-    local::with(&state.engine, RecordKind::Span, |local| {
-        let Some(at) = local.scope_at(id) else { return };
-        if local.scopes[at].open.attributes.is_none() {
-            local.scopes[at].open.attributes = Some(local.buffer());
-        }
-        if let Some(buffer) = &mut local.scopes[at].open.attributes {
-            buffer.push_named(key, value);
-        }
-    });
+    left.flatten()
 }
 
 /// Restores the thread's open span when dropped; made by [`Run::enter`](super::Run::enter).

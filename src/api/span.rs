@@ -1,13 +1,13 @@
 //! Open spans: the guard of a scope, and the one that may move between threads.
 
-use std::{error::Error, fmt, marker::PhantomData};
+use std::{error::Error, fmt, marker::PhantomData, mem::ManuallyDrop};
 
 use super::{
     detached::DetachedSpan,
     failure,
     held::Held,
     run::Run,
-    scope::{self, Parent},
+    scope::{self, Block, Open, Parent},
     state::RunState,
 };
 use crate::record::{
@@ -26,10 +26,10 @@ use crate::record::{
 /// thread; [`detach`](Self::detach) makes a span of it that can move.
 #[must_use = "a span lasts until it is dropped"]
 pub struct ActiveSpan<'r> {
-    // Two words, so that it travels in registers; the rest is kept by the thread.
+    // Two words, so that it travels in registers.
     state: Held<&'r RunState>,
-    /// 0 of a run that is not sampled.
-    id: u64,
+    /// Nothing of a run that is not sampled.
+    block: Held<Box<Block>>,
     // The scope belongs to this thread.
     _thread: PhantomData<*const ()>,
 }
@@ -40,7 +40,7 @@ impl<'r> ActiveSpan<'r> {
     pub(crate) const fn disabled() -> Self {
         Self {
             state: Held::NOTHING,
-            id: 0,
+            block: Held::NOTHING,
             _thread: PhantomData,
         }
     }
@@ -51,7 +51,7 @@ impl<'r> ActiveSpan<'r> {
         match scope::enter_unsampled(state) {
             true => Self {
                 state: Held::new(Some(state)),
-                id: 0,
+                block: Held::NOTHING,
                 _thread: PhantomData,
             },
             false => Self::disabled(),
@@ -61,7 +61,16 @@ impl<'r> ActiveSpan<'r> {
     /// What is recorded into; `None` if nothing is.
     #[inline(always)]
     fn recorded(&self) -> Option<&'r RunState> {
-        self.state.get().copied().filter(|_| self.id != 0)
+        self.state
+            .get()
+            .copied()
+            .filter(|_| self.block.get().is_some())
+    }
+
+    /// What it is, to be changed; `None` if nothing is recorded.
+    #[inline(always)]
+    fn open(&mut self) -> Option<&mut Open> {
+        self.block.get_mut().map(|block| &mut block.open)
     }
 
     #[inline]
@@ -71,11 +80,11 @@ impl<'r> ActiveSpan<'r> {
         kind: SpanKind,
         parent: Parent,
     ) -> Self {
-        match scope::begin(state, name, kind, parent) {
-            0 => Self::disabled(),
-            id => Self {
+        match scope::begin(state, &name, kind, parent) {
+            None => Self::disabled(),
+            block => Self {
                 state: Held::new(Some(state)),
-                id,
+                block: Held::new(block),
                 _thread: PhantomData,
             },
         }
@@ -84,20 +93,20 @@ impl<'r> ActiveSpan<'r> {
     /// The span's id; `None` when nothing is recorded.
     #[inline]
     pub fn id(&self) -> Option<SpanId> {
-        SpanId::new(self.id)
+        SpanId::new(self.block.get()?.open.id)
     }
 
     /// Whether anything is recorded.
     #[inline]
     pub fn is_recording(&self) -> bool {
-        self.recorded().is_some()
+        self.block.get().is_some()
     }
 
     /// Changes the kind.
     #[inline]
-    pub fn with_kind(self, kind: SpanKind) -> Self {
-        if let Some(state) = self.recorded() {
-            scope::change(state, self.id, |open| open.kind = kind);
+    pub fn with_kind(mut self, kind: SpanKind) -> Self {
+        if let Some(open) = self.open() {
+            open.kind = kind;
         }
         self
     }
@@ -113,24 +122,24 @@ impl<'r> ActiveSpan<'r> {
     /// Sets an attribute. Set twice, the later value counts.
     #[inline(always)]
     pub fn set<'n>(&mut self, key: impl Into<Name<'n>>, value: impl AttributeValue) {
-        if let Some(state) = self.recorded() {
-            scope::set(state, self.id, key.into(), &value);
+        if let Some(block) = self.block.get_mut() {
+            block.attributes.push(key, value);
         }
     }
 
     /// Adds attributes that were put together before.
     #[inline]
     pub(crate) fn extend(&mut self, list: &AttributeBuffer) {
-        if let Some(state) = self.recorded() {
-            scope::extend(state, self.id, list);
+        if let Some(block) = self.block.get_mut() {
+            block.attributes.extend(list);
         }
     }
 
     /// Says that its parent is in another process.
     #[cfg_attr(not(feature = "tower-0-5"), allow(dead_code))]
     pub(crate) fn mark_remote_parent(&mut self) {
-        if let Some(state) = self.recorded() {
-            scope::change(state, self.id, |open| open.flags |= flag::REMOTE_PARENT);
+        if let Some(open) = self.open() {
+            open.flags |= flag::REMOTE_PARENT;
         }
     }
 
@@ -138,12 +147,10 @@ impl<'r> ActiveSpan<'r> {
     #[inline]
     pub fn child<'n>(&self, name: impl Into<Name<'n>>) -> ActiveSpan<'r> {
         match self.recorded() {
-            Some(state) => Self::begin(
-                state,
-                name.into(),
-                SpanKind::Internal,
-                Parent::Given(self.id),
-            ),
+            Some(state) => {
+                let parent = Parent::Given(self.id().map_or(0, SpanId::get));
+                Self::begin(state, name.into(), SpanKind::Internal, parent)
+            }
             None => Self::disabled(),
         }
     }
@@ -151,8 +158,8 @@ impl<'r> ActiveSpan<'r> {
     /// Says how it went without ending it.
     #[inline]
     pub fn set_status(&mut self, status: Status) {
-        if let Some(state) = self.recorded() {
-            scope::change(state, self.id, |open| open.verdict = Some(status));
+        if let Some(open) = self.open() {
+            open.verdict = Some(status);
         }
     }
 
@@ -166,15 +173,15 @@ impl<'r> ActiveSpan<'r> {
     }
 
     fn failed(&mut self, describe: impl FnOnce(&mut AttributeBuffer)) {
-        if let Some(state) = self.recorded() {
-            failure::mark(state, self.id, describe);
+        if let (Some(state), Some(block)) = (self.state.get(), self.block.get_mut()) {
+            block.fail(state, describe);
         }
     }
 
     /// Ends the span: it succeeded.
     #[inline]
-    pub fn ok(mut self) {
-        self.finish(Some(Status::Ok));
+    pub fn ok(self) {
+        self.end(Status::Ok);
     }
 
     /// Ends the span: it failed. Type, message and causes of the error are kept.
@@ -196,15 +203,16 @@ impl<'r> ActiveSpan<'r> {
 
     /// Ends the span as `status`.
     #[inline]
-    pub fn end(mut self, status: Status) {
-        self.finish(Some(status));
+    pub fn end(self, status: Status) {
+        // Nothing is left to drop, which the compiler does not see by itself.
+        ManuallyDrop::new(self).finish(Some(status));
     }
 
     /// Ends the span as `result` went.
     #[inline]
     pub fn end_with<T, E: fmt::Display + 'static>(mut self, result: &Result<T, E>) {
         match result {
-            Ok(_) => self.finish(Some(Status::Ok)),
+            Ok(_) => self.end(Status::Ok),
             Err(error) => self.failed(|buffer| failure::write_any(buffer, error)),
         }
     }
@@ -213,24 +221,24 @@ impl<'r> ActiveSpan<'r> {
     /// of what begins here.
     #[inline]
     pub fn detach(mut self, run: &Run) -> DetachedSpan {
-        match self.recorded() {
-            Some(state) => {
+        match (self.recorded(), self.block.take()) {
+            (Some(state), Some(block)) => {
                 self.state = Held::NOTHING;
-                DetachedSpan::new(run.clone(), scope::leave(state, self.id))
+                DetachedSpan::new(run.clone(), scope::leave(state, block))
             }
             // So that those who enter it know that it is not sampled.
-            None if !run.is_recording() => DetachedSpan::new(run.clone(), None),
-            None => DetachedSpan::disabled(),
+            _ if !run.is_recording() => DetachedSpan::new(run.clone(), None),
+            _ => DetachedSpan::disabled(),
         }
     }
 
     /// Writes the span, once.
     #[inline]
     fn finish(&mut self, verdict: Option<Status>) {
-        match self.state.take() {
-            Some(state) if self.id != 0 => scope::finish(state, self.id, verdict),
-            Some(state) => scope::leave_unsampled(state),
-            None => {}
+        match (self.state.take(), self.block.take()) {
+            (Some(state), Some(block)) => scope::finish(state, block, verdict),
+            (Some(state), None) => scope::leave_unsampled(state),
+            (None, _) => {}
         }
     }
 }

@@ -49,15 +49,26 @@ pub(crate) struct RunState {
     pub(super) passed: Option<Arc<Passed>>,
 }
 
-/// What is recorded of a run.
+/// What is recorded of a run: one word, which what is open on a thread carries along. Below the two
+/// that have names, the threshold by which it was decided that everything is.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(super) enum Sampled {
-    /// Everything; those that it calls are told the threshold by which that was decided.
-    Yes(Threshold),
+pub(super) struct Sampled(u64);
+
+impl Sampled {
     /// Everything, into a ring that holds it until it is known how the run went.
-    Held,
+    pub(super) const HELD: Self = Self(u64::MAX);
     /// Nothing.
-    No,
+    pub(super) const NO: Self = Self(u64::MAX - 1);
+
+    /// Everything; those that it calls are told this threshold.
+    pub(super) const fn yes(threshold: Threshold) -> Self {
+        Self(threshold.bits())
+    }
+
+    /// The threshold, if it is sampled.
+    pub(super) fn threshold(self) -> Option<Threshold> {
+        (self.0 < Self::NO.0).then(|| Threshold::from_bits(self.0))
+    }
 }
 
 impl RunState {
@@ -109,13 +120,13 @@ impl RunState {
     /// the log is closed.
     #[inline]
     pub(super) fn is_noticed(&self) -> bool {
-        self.root.sampled != Sampled::No || self.gate.is_open()
+        self.root.sampled != Sampled::NO || self.gate.is_open()
     }
 
     /// Whether it is held until it is known how it went.
     #[inline(always)]
     pub(super) fn is_held(&self) -> bool {
-        self.root.sampled == Sampled::Held
+        self.root.sampled == Sampled::HELD
     }
 
     /// It is over: no longer shown as open.

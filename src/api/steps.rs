@@ -4,9 +4,11 @@
 use std::{error::Error, fmt, marker::PhantomData};
 
 use super::{
-    failure, local,
+    failure,
+    held::Held,
+    local,
     run::Run,
-    scope::{self, Parent},
+    scope::{self, Block, Parent},
     state::RunState,
 };
 use crate::record::{
@@ -43,8 +45,8 @@ use crate::record::{
 #[must_use = "the open node lasts until this is dropped"]
 pub struct Steps {
     run: Run,
-    /// The open node; 0 if there is none.
-    id: u64,
+    /// The open node.
+    node: Held<Box<Block>>,
     parent: u64,
     /// Whether the thread came into a run that is not sampled by this.
     unsampled: bool,
@@ -58,7 +60,7 @@ impl Steps {
         let parent = run.state().map_or(0, current_span);
         Self {
             run,
-            id: 0,
+            node: Held::NOTHING,
             parent,
             unsampled: false,
             _thread: PhantomData,
@@ -69,7 +71,10 @@ impl Steps {
     #[inline]
     pub fn enter<'n>(&mut self, name: impl Into<Name<'n>>) {
         match self.run.state() {
-            Some(state) => self.id = step(state, self.id, self.parent, name.into()),
+            Some(state) => {
+                let next = step(state, self.node.take(), self.parent, &name.into());
+                self.node = Held::new(next);
+            }
             None => self.unsampled = self.unsampled || self.run.enter_unsampled(),
         }
     }
@@ -94,14 +99,14 @@ impl Steps {
     /// Id of the open node.
     #[inline]
     pub fn id(&self) -> Option<SpanId> {
-        SpanId::new(self.id)
+        SpanId::new(self.node.get()?.open.id)
     }
 
     /// Sets an attribute of the open node.
     #[inline]
     pub fn set<'n>(&mut self, key: impl Into<Name<'n>>, value: impl AttributeValue) {
-        if let (Some(state), true) = (self.run.state(), self.id != 0) {
-            scope::set(state, self.id, key.into(), &value);
+        if let Some(node) = self.node.get_mut() {
+            node.attributes.push(key, value);
         }
     }
 
@@ -111,8 +116,8 @@ impl Steps {
     }
 
     fn failed(&mut self, describe: impl FnOnce(&mut AttributeBuffer)) {
-        if let (Some(state), true) = (self.run.state(), self.id != 0) {
-            failure::mark(state, self.id, describe);
+        if let (Some(state), Some(node)) = (self.run.state(), self.node.get_mut()) {
+            node.fail(state, describe);
             self.leave(None);
         }
     }
@@ -126,9 +131,8 @@ impl Steps {
     /// Ends the open node.
     #[inline]
     fn leave(&mut self, verdict: Option<Status>) {
-        let id = std::mem::take(&mut self.id);
-        if let (Some(state), true) = (self.run.state(), id != 0) {
-            scope::finish(state, id, verdict);
+        if let (Some(state), Some(node)) = (self.run.state(), self.node.take()) {
+            scope::finish(state, node, verdict);
         }
     }
 }
@@ -140,38 +144,38 @@ fn current_span(state: &RunState) -> u64 {
         .map_or(0, |current| current.span)
 }
 
-/// Ends one node and begins the next with one clock reading; returns the id of the new one.
+/// Ends one node and begins the next with one clock reading, in the same block where it can.
 #[inline(never)]
-fn step(state: &RunState, id: u64, parent: u64, name: Name<'_>) -> u64 {
+fn step(
+    state: &RunState,
+    mut node: Option<Box<Block>>,
+    parent: u64,
+    name: &Name<'_>,
+) -> Option<Box<Block>> {
     let engine = &state.engine;
     if !state.gate.is_open() {
-        if id != 0 {
-            scope::lose(state, id);
+        if let Some(node) = node {
+            scope::lose(state, node.open.id);
         }
         engine.lose_closed(RecordKind::Span);
-        return 0;
+        return None;
     }
     let begun = local::with(engine, RecordKind::Span, |local| {
         let now = engine.tick();
-        if let Some(begun) = scope::replace_scope(state, local, id, name, now) {
-            return begun;
+        if let Some(mut node) = node.take() {
+            if let Some(in_table) = scope::replace_scope(state, local, &mut node, name, now) {
+                return (node, in_table);
+            }
+            scope::pop_scope(state, local, node, Some(Status::Ok), now);
         }
-        if id != 0 {
-            scope::pop_scope(state, local, id, Some(Status::Ok), now);
-        }
-        scope::push_scope(
-            state,
-            local,
-            name,
-            SpanKind::NodeExecution,
-            Parent::Given(parent),
-            now,
-        )
+        let parent = Parent::Given(parent);
+        scope::push_scope(state, local, name, SpanKind::NodeExecution, parent, now)
     });
-    if let Some((id, false)) = begun {
-        scope::show(state, id);
+    let (node, in_table) = begun?;
+    if !in_table {
+        scope::show(state, &node);
     }
-    begun.map_or(0, |(id, _)| id)
+    Some(node)
 }
 
 impl Drop for Steps {

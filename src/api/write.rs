@@ -3,7 +3,7 @@
 use rend::{u16_le, u32_le, u64_le};
 use rkyv::Portable;
 
-use super::local::Local;
+use super::local::{Local, BUFFER_WORDS, MAX_POOLED_WORDS};
 use crate::record::{
     attributes::AttributeBuffer,
     id::TraceId,
@@ -22,24 +22,37 @@ fn push<T: Portable + Copy, const N: usize>(
     attributes: Option<Box<AttributeBuffer>>,
     fixed: impl Fn(List) -> T,
 ) {
-    // Twice, so that what has no attributes does not pay for those of others.
     match attributes {
-        None => push_words::<N>(local, held, kind, words_of(&fixed(List::NOTHING)), &[]),
+        None => push_words::<N>(local, held, kind, || words_of(&fixed(List::NOTHING)), &[]),
         Some(mut buffer) => {
-            let list = List::of(local, held, N, &mut buffer);
-            push_words::<N>(local, held, kind, words_of(&fixed(list)), buffer.words());
+            push_list::<T, N>(local, held, kind, &mut buffer, fixed);
             local.recycle(buffer);
         }
     }
 }
 
-/// Pushes a fixed part and the attributes behind it.
+/// The same with a list that may be cut here.
+// Apart from what has no attributes, which does not pay for those of others.
+#[inline(always)]
+fn push_list<T: Portable + Copy, const N: usize>(
+    local: &mut Local,
+    held: bool,
+    kind: RecordKind,
+    buffer: &mut AttributeBuffer,
+    fixed: impl Fn(List) -> T,
+) {
+    let list = List::of(local, held, N, buffer);
+    push_words::<N>(local, held, kind, || words_of(&fixed(list)), buffer.words());
+}
+
+/// Pushes a fixed part and the attributes behind it. `fixed` is called when its place in the ring is
+/// known, so that what it reads goes from there to here through registers.
 #[inline(always)]
 fn push_words<const N: usize>(
     local: &mut Local,
     held: bool,
     kind: RecordKind,
-    fixed: [u64; N],
+    fixed: impl FnOnce() -> [u64; N],
     list: &[u64],
 ) {
     let Some(ring) = local.rings.of(held, &local.engine) else {
@@ -47,7 +60,7 @@ fn push_words<const N: usize>(
     };
     ring.push(kind, N + list.len(), |words| {
         let (head, tail) = words.split_at_mut(N);
-        head.copy_from_slice(&fixed);
+        head.copy_from_slice(&fixed());
         tail.copy_from_slice(list);
     });
     // The gate may have closed since the caller looked.
@@ -112,26 +125,54 @@ pub(super) struct SpanEnd {
     pub(super) held: bool,
 }
 
-/// Writes a span.
-#[inline(always)]
-pub(super) fn span(local: &mut Local, span: SpanEnd, attributes: Option<Box<AttributeBuffer>>) {
+impl SpanEnd {
     const WORDS: usize = layout::Span::WORDS;
-    push::<_, WORDS>(local, span.held, RecordKind::Span, attributes, |list| {
+
+    #[inline(always)]
+    fn fixed(&self, list: List) -> layout::Span {
         layout::Span {
-            header: Header::new(RecordKind::Span, WORDS + list.words, span.name),
-            trace_id: span.trace.0,
-            span_id: u64_le::from_native(span.id),
-            parent: u64_le::from_native(span.parent),
-            end: u64_le::from_native(span.end),
+            header: Header::new(RecordKind::Span, Self::WORDS + list.words, self.name),
+            trace_id: self.trace.0,
+            span_id: u64_le::from_native(self.id),
+            parent: u64_le::from_native(self.parent),
+            end: u64_le::from_native(self.end),
             // The counter of another core may lag by a few ticks.
-            ticks: u64_le::from_native(span.end.saturating_sub(span.start)),
-            kind: span.kind as u8,
-            status: span.status as u8,
-            flags: u16_le::from_native(span.flags | list.flags),
+            ticks: u64_le::from_native(self.end.saturating_sub(self.start)),
+            kind: self.kind as u8,
+            status: self.status as u8,
+            flags: u16_le::from_native(self.flags | list.flags),
             attributes: u16_le::from_native(list.count),
             dropped: u16_le::from_native(list.dropped),
         }
-    });
+    }
+}
+
+/// Writes a span.
+pub(super) fn span(local: &mut Local, span: SpanEnd, attributes: Option<Box<AttributeBuffer>>) {
+    const WORDS: usize = SpanEnd::WORDS;
+    let fixed = |list| span.fixed(list);
+    push::<_, WORDS>(local, span.held, RecordKind::Span, attributes, fixed);
+}
+
+/// Writes a span with the attributes that its block has, and forgets them.
+#[inline(always)]
+pub(super) fn span_with(
+    local: &mut Local,
+    held: bool,
+    attributes: &mut AttributeBuffer,
+    span: impl Fn() -> SpanEnd,
+) {
+    const WORDS: usize = SpanEnd::WORDS;
+    if attributes.is_empty() {
+        let fixed = || words_of(&span().fixed(List::NOTHING));
+        return push_words::<WORDS>(local, held, RecordKind::Span, fixed, &[]);
+    }
+    let fixed = |list| span().fixed(list);
+    push_list::<_, WORDS>(local, held, RecordKind::Span, attributes, fixed);
+    attributes.clear();
+    if attributes.capacity() > MAX_POOLED_WORDS {
+        *attributes = AttributeBuffer::with_capacity(BUFFER_WORDS);
+    }
 }
 
 /// Writes that a span began. Attributes that would make it too long are left to its end, all but a
@@ -179,7 +220,7 @@ pub(super) fn span_start(local: &mut Local, span: SpanEnd, attributes: Option<&A
         local,
         span.held,
         RecordKind::SpanStart,
-        words_of::<_, WORDS>(&fixed),
+        || words_of::<_, WORDS>(&fixed),
         list,
     );
 }

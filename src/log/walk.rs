@@ -54,6 +54,19 @@ impl Summary {
         self.names |= name_bit(id);
     }
 
+    /// As if they had been walked one by one.
+    fn add_spans(&mut self, spans: &Self) {
+        let kind = RecordKind::Span as usize;
+        self.bytes += spans.bytes;
+        self.count += spans.count;
+        self.kinds |= 1 << kind;
+        self.counts[kind] += spans.count;
+        self.statuses |= spans.statuses;
+        self.names |= spans.names;
+        self.time(spans.min_tick, spans.max_tick);
+        self.max_duration = self.max_duration.max(spans.max_duration);
+    }
+
     /// Of a frame that this build must not look into.
     pub(super) fn of_unknown() -> Self {
         let mut summary = Self::EMPTY;
@@ -92,6 +105,46 @@ pub(crate) fn trace_hash(low_half: u64) -> u32 {
 /// Bytes of the fixed part of each kind.
 const FIXED: [u16; 16] = [0, 64, 56, 64, 56, 56, 64, 72, 16, 32, 40, 40, 32, 72, 8, 8];
 
+/// Where a header says its kind and version.
+const KIND_AND_VERSION: u64 = 0xffff_0000;
+/// What it says there of a span of this build.
+const SPAN: u64 = (RecordKind::Span as u64) << 16 | (RECORD_VERSION as u64) << 24;
+const SPAN_BYTES: usize = FIXED[RecordKind::Span as usize] as usize;
+
+/// Walks the spans of this build that `bytes` begin with. Most records are spans, one behind the
+/// other: here nothing but their few words is looked at, and a trace is said once for a row of them.
+#[inline(never)]
+fn spans(bytes: &[u8], trace: &mut impl FnMut(u32)) -> Summary {
+    let mut s = Summary::EMPTY;
+    let mut rest = bytes;
+    // Low half of the id of the last one's trace, as it stands there.
+    let mut last = 0;
+    while let Some(span) = rest.first_chunk::<SPAN_BYTES>() {
+        let head = word(span, 0);
+        let size = (head & 0xffff) as usize * 8;
+        if head & KIND_AND_VERSION != SPAN || size < SPAN_BYTES {
+            break;
+        }
+        let Some(next) = rest.get(size..) else { break };
+        rest = next;
+        s.count += 1;
+        let (end, ticks) = (word(span, 40), word(span, 48));
+        s.time(end.saturating_sub(ticks), end);
+        s.max_duration = s.max_duration.max(ticks);
+        s.statuses |= 1 << (span[57] & 7);
+        s.name((head >> 32) as u32);
+        let low = word(span, 16);
+        if low != last || low == 0 {
+            last = low;
+            if low != 0 || word(span, 8) != 0 {
+                trace(trace_hash(low.swap_bytes()));
+            }
+        }
+    }
+    s.bytes = bytes.len() - rest.len();
+    s
+}
+
 #[inline(always)]
 fn word(record: &[u8], at: usize) -> u64 {
     match record.get(at..at + 8).and_then(|b| b.try_into().ok()) {
@@ -120,6 +173,14 @@ pub(super) fn walk(
         let at = s.bytes;
         let rest = &bytes[at..];
         let head = word(rest, 0);
+        if head & KIND_AND_VERSION == SPAN {
+            let within = bytes.len().min(limit).max(at);
+            let run = spans(&bytes[at..within], &mut trace);
+            if run.count > 0 {
+                s.add_spans(&run);
+                continue;
+            }
+        }
         let size = (head & 0xffff) as usize * 8;
         let kind = (head >> 16) as u8;
         let slot = usize::from(kind.min(15));
@@ -149,6 +210,7 @@ pub(super) fn walk(
         };
         let name = (head >> 32) as u32;
         match kind {
+            // Longer than what is left of the frame, or of an older version.
             RecordKind::Span => {
                 let (end, ticks) = (word(record, 40), word(record, 48));
                 s.time(end.saturating_sub(ticks), end);

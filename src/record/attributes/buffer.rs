@@ -1,7 +1,7 @@
 //! A list that grows while its span is open.
 
 use super::{
-    writer::{AttributeValue, ValueWriter},
+    writer::{AttributeValue, ValueWriter, Word},
     AttributeKey, Attributes, Entry, Type, ValueRef, KEY_INLINE,
 };
 use crate::record::{
@@ -61,6 +61,12 @@ impl AttributeBuffer {
         &self.words
     }
 
+    /// Whether there is nothing to say of it, not even that something was left out.
+    #[inline(always)]
+    pub fn is_empty(&self) -> bool {
+        self.words.is_empty() && !self.is_truncated()
+    }
+
     /// Entries in it.
     #[inline]
     pub fn count(&self) -> u16 {
@@ -93,9 +99,38 @@ impl AttributeBuffer {
     /// Appends one attribute by reference.
     #[inline(always)]
     pub fn push_named<V: AttributeValue + ?Sized>(&mut self, key: Name<'_>, value: &V) {
-        if self.count - self.spelled >= MAX_ATTRIBUTES {
-            self.dropped = self.dropped.saturating_add(1);
-            return;
+        match (value.word(), key.inline_text()) {
+            (Some(word), None) => self.push_word(key.id(), word),
+            _ => self.push_any(key, value),
+        }
+    }
+
+    /// Appends one attribute of two words: the common ones cost their stores where they are set.
+    #[inline(always)]
+    fn push_word(&mut self, key: u32, value: Word) {
+        if self.is_full() {
+            return self.drop_one();
+        }
+        self.count += 1;
+        self.words
+            .extend_from_slice(&[value.head(key).to_le(), value.word.to_le()]);
+    }
+
+    #[inline(always)]
+    fn is_full(&self) -> bool {
+        self.count - self.spelled >= MAX_ATTRIBUTES
+    }
+
+    /// Counts an attribute that there is no place for.
+    #[cold]
+    fn drop_one(&mut self) {
+        self.dropped = self.dropped.saturating_add(1);
+    }
+
+    #[inline(never)]
+    fn push_any<V: AttributeValue + ?Sized>(&mut self, key: Name<'_>, value: &V) {
+        if self.is_full() {
+            return self.drop_one();
         }
         // The writer counts: a value of somebody else's type may write nothing, or twice.
         let mut writer = ValueWriter::top(self, key.id(), key.inline_text());

@@ -36,18 +36,18 @@ impl<'a> ValueWriter<'a> {
     }
 
     #[inline(always)]
-    fn word(&mut self, kind: Type, len: u32, word: u64) {
+    fn word(&mut self, value: Word) {
         if self.text.is_some() {
-            let bytes = word.to_le_bytes();
-            return self.bytes(kind, &bytes[..len as usize], len as usize);
+            let bytes = value.word.to_le_bytes();
+            let len = value.len as usize;
+            return self.bytes(value.kind, &bytes[..len], len);
         }
         if self.depth == 0 {
             self.buffer.count += 1;
         }
-        let head = u64::from(self.key) | (kind as u64) << 32 | u64::from(len) << 40;
         self.buffer
             .words
-            .extend_from_slice(&[head.to_le(), word.to_le()]);
+            .extend_from_slice(&[value.head(self.key).to_le(), value.word.to_le()]);
     }
 
     fn open(&mut self, kind: Type) -> usize {
@@ -114,25 +114,25 @@ impl<'a> ValueWriter<'a> {
     /// A truth value.
     #[inline(always)]
     pub fn bool(&mut self, value: bool) {
-        self.word(Type::Bool, 1, u64::from(value));
+        self.word(Word::bool(value));
     }
 
     /// A signed number.
     #[inline(always)]
     pub fn i64(&mut self, value: i64) {
-        self.word(Type::I64, 8, value as u64);
+        self.word(Word::i64(value));
     }
 
     /// An unsigned number.
     #[inline(always)]
     pub fn u64(&mut self, value: u64) {
-        self.word(Type::U64, 8, value);
+        self.word(Word::u64(value));
     }
 
     /// A floating-point number, NaN and infinities included.
     #[inline(always)]
     pub fn f64(&mut self, value: f64) {
-        self.word(Type::F64, 8, value.to_bits());
+        self.word(Word::f64(value));
     }
 
     /// Text; what exceeds [`MAX_TEXT`] is cut at a character and marked.
@@ -203,6 +203,50 @@ impl<'a> ValueWriter<'a> {
 pub trait AttributeValue {
     /// Writes the value.
     fn write(&self, writer: &mut ValueWriter<'_>);
+
+    /// The same value, where it takes one word.
+    #[doc(hidden)]
+    #[inline(always)]
+    fn word(&self) -> Option<Word> {
+        None
+    }
+}
+
+/// A value that takes one word.
+#[derive(Clone, Copy, Debug)]
+pub struct Word {
+    kind: Type,
+    /// Bytes of it that count.
+    len: u8,
+    pub(super) word: u64,
+}
+
+impl Word {
+    const fn new(kind: Type, len: u8, word: u64) -> Self {
+        Self { kind, len, word }
+    }
+
+    const fn bool(value: bool) -> Self {
+        Self::new(Type::Bool, 1, value as u64)
+    }
+
+    const fn i64(value: i64) -> Self {
+        Self::new(Type::I64, 8, value as u64)
+    }
+
+    const fn u64(value: u64) -> Self {
+        Self::new(Type::U64, 8, value)
+    }
+
+    const fn f64(value: f64) -> Self {
+        Self::new(Type::F64, 8, value.to_bits())
+    }
+
+    /// The first word of its entry.
+    #[inline(always)]
+    pub(super) const fn head(self, key: u32) -> u64 {
+        key as u64 | (self.kind as u64) << 32 | (self.len as u64) << 40
+    }
 }
 
 macro_rules! values {
@@ -211,6 +255,11 @@ macro_rules! values {
             #[inline(always)]
             fn write(&self, writer: &mut ValueWriter<'_>) {
                 writer.$method(<$as>::from(*self));
+            }
+
+            #[inline(always)]
+            fn word(&self) -> Option<Word> {
+                Some(Word::$method(<$as>::from(*self)))
             }
         }
     )*};
@@ -228,12 +277,22 @@ impl AttributeValue for usize {
     fn write(&self, writer: &mut ValueWriter<'_>) {
         writer.u64(*self as u64);
     }
+
+    #[inline(always)]
+    fn word(&self) -> Option<Word> {
+        (*self as u64).word()
+    }
 }
 
 impl AttributeValue for isize {
     #[inline(always)]
     fn write(&self, writer: &mut ValueWriter<'_>) {
         writer.i64(*self as i64);
+    }
+
+    #[inline(always)]
+    fn word(&self) -> Option<Word> {
+        (*self as i64).word()
     }
 }
 
@@ -285,5 +344,10 @@ impl<T: AttributeValue + ?Sized> AttributeValue for &T {
     #[inline(always)]
     fn write(&self, writer: &mut ValueWriter<'_>) {
         (**self).write(writer);
+    }
+
+    #[inline(always)]
+    fn word(&self) -> Option<Word> {
+        (**self).word()
     }
 }
