@@ -274,6 +274,11 @@ fn the_log_says_what_was_removed_unread() {
     assert!(gaps.iter().all(|gap| ours(gap)), "{gaps:?}");
     let records: u64 = gaps.iter().filter_map(|gap| gap.records).sum();
     assert!(gaps.len() > 5, "{gaps:?}");
-    // What the tail had before its eyes when it was removed, it read all the same.
-    assert!((lost..lost + 60).contains(&records), "{records} {lost}");
+    // What the tail had before its eyes when it was removed, it read all the same: how much that is,
+    // depends on when it looked.
+    let got = sink.0.lock().unwrap().numbers.len() as u64;
+    assert!(
+        (lost..=lost + got).contains(&records),
+        "{records} {lost} {got}"
+    );
 }
